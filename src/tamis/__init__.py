@@ -1,0 +1,128 @@
+"""Tamis: a two-stage recommender system in one package.
+
+Names load what they need when they are first used, so `import tamis` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> the module that holds it; an entry that equals its module is a whole module
+_HOME = {
+    "Adagrad": "tamis.training.optimizers",
+    "Adam": "tamis.training.optimizers",
+    "AvgPrecisionAt": "tamis.evaluation.metrics",
+    "Callback": "tamis.training.callbacks",
+    "Checkpoint": "tamis.training.callbacks",
+    "ColumnSchema": "tamis.schema",
+    "Dataset": "tamis.data.dataset",
+    "EarlyStopping": "tamis.training.callbacks",
+    "EmbeddingOptions": "tamis.nn.embeddings",
+    "Encoder": "tamis.models.encoder",
+    "ExactIndex": "tamis.index",
+    "FaissIndex": "tamis.index",
+    "HitRateAt": "tamis.evaluation.metrics",
+    "History": "tamis.training.history",
+    "InBatchSampler": "tamis.training.negatives",
+    "ItemCoverageAt": "tamis.evaluation.metrics",
+    "Loader": "tamis.data.loader",
+    "MLPBlock": "tamis.nn.mlp",
+    "MRRAt": "tamis.evaluation.metrics",
+    "MatrixFactorizationModel": "tamis.models.matrix_factorization",
+    "NDCGAt": "tamis.evaluation.metrics",
+    "NoveltyAt": "tamis.evaluation.metrics",
+    "PopularityBasedSampler": "tamis.training.negatives",
+    "PopularityBiasAt": "tamis.evaluation.metrics",
+    "PrecisionAt": "tamis.evaluation.metrics",
+    "RecallAt": "tamis.evaluation.metrics",
+    "Recommender": "tamis.recommender.recommender",
+    "SGD": "tamis.training.optimizers",
+    "Schema": "tamis.schema",
+    "Tags": "tamis.schema",
+    "TamisError": "tamis.errors",
+    "TopKEncoder": "tamis.models.top_k_encoder",
+    "TwoTowerModel": "tamis.models.two_tower",
+    "UniformSampler": "tamis.training.negatives",
+    "Workflow": "tamis.features.workflow",
+    "build_index": "tamis.index",
+    "datasets": "tamis.datasets",
+    "errors": "tamis.errors",
+    "leave_last_out": "tamis.data.split",
+    "load_index": "tamis.index",
+    "load_model": "tamis.models",
+    "ops": "tamis.features.ops",
+    "split_by_time": "tamis.data.split",
+    "unique_rows_by_features": "tamis.data.unique_rows",
+    "write_report": "tamis.evaluation.report",
+}
+_MODULES = {"datasets", "errors", "ops"}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        from tamis.errors import UnknownNameError
+
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(str(UnknownNameError(name, _HOME, where="tamis", what="name")))
+    module = importlib.import_module(_HOME[name])
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from tamis import datasets as datasets
+    from tamis import errors as errors
+    from tamis.data.dataset import Dataset as Dataset
+    from tamis.data.loader import Loader as Loader
+    from tamis.data.split import leave_last_out as leave_last_out
+    from tamis.data.split import split_by_time as split_by_time
+    from tamis.data.unique_rows import unique_rows_by_features as unique_rows_by_features
+    from tamis.errors import TamisError as TamisError
+    from tamis.evaluation.metrics import AvgPrecisionAt as AvgPrecisionAt
+    from tamis.evaluation.metrics import HitRateAt as HitRateAt
+    from tamis.evaluation.metrics import ItemCoverageAt as ItemCoverageAt
+    from tamis.evaluation.metrics import MRRAt as MRRAt
+    from tamis.evaluation.metrics import NDCGAt as NDCGAt
+    from tamis.evaluation.metrics import NoveltyAt as NoveltyAt
+    from tamis.evaluation.metrics import PopularityBiasAt as PopularityBiasAt
+    from tamis.evaluation.metrics import PrecisionAt as PrecisionAt
+    from tamis.evaluation.metrics import RecallAt as RecallAt
+    from tamis.evaluation.report import write_report as write_report
+    from tamis.features import ops as ops
+    from tamis.features.workflow import Workflow as Workflow
+    from tamis.index import ExactIndex as ExactIndex
+    from tamis.index import FaissIndex as FaissIndex
+    from tamis.index import build_index as build_index
+    from tamis.index import load_index as load_index
+    from tamis.models import load_model as load_model
+    from tamis.models.encoder import Encoder as Encoder
+    from tamis.models.matrix_factorization import MatrixFactorizationModel as MatrixFactorizationModel
+    from tamis.models.top_k_encoder import TopKEncoder as TopKEncoder
+    from tamis.models.two_tower import TwoTowerModel as TwoTowerModel
+    from tamis.nn.embeddings import EmbeddingOptions as EmbeddingOptions
+    from tamis.nn.mlp import MLPBlock as MLPBlock
+    from tamis.recommender.recommender import Recommender as Recommender
+    from tamis.schema import ColumnSchema as ColumnSchema
+    from tamis.schema import Schema as Schema
+    from tamis.schema import Tags as Tags
+    from tamis.training.callbacks import Callback as Callback
+    from tamis.training.callbacks import Checkpoint as Checkpoint
+    from tamis.training.callbacks import EarlyStopping as EarlyStopping
+    from tamis.training.history import History as History
+    from tamis.training.negatives import InBatchSampler as InBatchSampler
+    from tamis.training.negatives import PopularityBasedSampler as PopularityBasedSampler
+    from tamis.training.negatives import UniformSampler as UniformSampler
+    from tamis.training.optimizers import SGD as SGD
+    from tamis.training.optimizers import Adagrad as Adagrad
+    from tamis.training.optimizers import Adam as Adam

@@ -1,0 +1,1 @@
+"""Parquet to Dataset to shuffled torch batches."""

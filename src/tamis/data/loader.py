@@ -1,0 +1,261 @@
+"""Dataset to shuffled batches of tensors, in bounded memory, in an order that can be resumed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tamis.data.batch import Batch
+from tamis.data.dataset import Dataset
+from tamis.data.row_pool import Array, PoolColumn, RowPool, pool_column
+from tamis.data.row_source import Piece, RowSource, pieces_of, row_source
+from tamis.errors import DataError, SettingError
+from tamis.schema import Schema, Tags
+
+_THREAD = "tamis-loader"
+
+
+class Loader:
+    """Batches of tensors, epoch after epoch: `for batch in loader` goes over one epoch and moves to the next.
+
+    With `shuffle`, row groups are dealt to pools of at most `buffer_rows` rows (at least one row group), so that each
+    pool gets its share of every part of the data; the rows of a pool are permuted as a whole. Data of up to
+    `buffer_rows` rows is one pool, so every order of its rows is equally likely. Order is a function of seed,
+    epoch, the data's row groups and these settings. Without `shuffle` rows come exactly in the data's order.
+    While one pool is handed out, a thread reads the next, so memory holds two pools; data of one pool is kept from
+    epoch to epoch.
+
+    Args:
+        dataset: columns of numbers, booleans, or lists or arrays of these. Nulls are refused, except that a null list
+            is an empty one.
+        batch_size: rows of a batch; the last one of an epoch may be smaller.
+        shuffle: whether to mix the rows.
+        seed: chooses the order.
+        drop_last: leave out the last batch where it is smaller.
+        columns: the features; by default all columns that are no targets.
+        targets: the targets; by default the columns tagged `Tags.TARGET`.
+        rank: which part of the rows this loader hands out, of `world_size` parts that differ by at most one row.
+        world_size: number of parts.
+        buffer_rows: rows of a shuffle pool.
+
+    Raises:
+        UnknownColumnError: one of the columns or targets is not in the data.
+        DataError: no rows; a column that no tensor can hold; while iterating: a null, or a file that cannot be read.
+        SettingError: a setting out of its range.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 4096,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        columns: Sequence[str] | Schema | None = None,
+        targets: Sequence[str] | Schema | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        buffer_rows: int = 2_000_000,
+    ) -> None:
+        _check_at_least("batch_size", batch_size, 1)
+        _check_at_least("seed", seed, 0)
+        _check_at_least("buffer_rows", buffer_rows, 1)
+        _check_at_least("world_size", world_size, 1)
+        if not 0 <= rank < world_size:
+            raise SettingError(f"Loader: rank is {rank}, but must be from 0 to {world_size - 1}. Give another rank.")
+        self.batch_size, self.shuffle, self.seed, self.drop_last = batch_size, shuffle, seed, drop_last
+        self.rank, self.world_size, self.buffer_rows = rank, world_size, buffer_rows
+        self._columns = _pool_columns(dataset, columns, targets)
+        self._source = row_source(dataset, [column.name for column in self._columns])
+        total = sum(self._source.group_rows)
+        if total == 0:
+            raise DataError("Loader: the dataset has no rows. Check the path and the filters before it.")
+        start, stop = total * rank // world_size, total * (rank + 1) // world_size
+        if stop - start < (batch_size if drop_last else 1):
+            raise SettingError(
+                f"Loader: the {stop - start:,} rows of this rank make no batch of {batch_size:,}. Give a smaller "
+                "batch_size or world_size, or leave `drop_last` off."
+            )
+        self._pieces = pieces_of(self._source.group_rows, start, stop)
+        self.num_rows = stop - start
+        self.epoch = 0
+        self._batch = 0
+        self._resume_at = 0
+        self._kept: RowPool | None = None
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self.num_rows // self.batch_size if self.drop_last else math.ceil(self.num_rows / self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration go over this epoch, from its start."""
+        _check_at_least("epoch", epoch, 0)
+        self.epoch, self._batch, self._resume_at = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last iteration stands: plain numbers, for JSON. The batches handed out count as done."""
+        epoch, batch = (self.epoch, self._batch) if self._batch < len(self) else (self.epoch + 1, 0)
+        return {"epoch": epoch, "batch": batch, **self._order()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on where the state was taken.
+
+        Raises:
+            SettingError: the state belongs to other data or other settings.
+        """
+        for name, here in self._order().items():
+            if state.get(name) != here:
+                raise SettingError(
+                    f"Loader: the state was saved with {name}={state.get(name)!r}, but here it is {here!r}, so the "
+                    "batches would differ. Use the same data and settings, or start anew without the state."
+                )
+        self.set_epoch(int(state["epoch"]))
+        self._batch = self._resume_at = int(state["batch"])
+
+    def _order(self) -> dict[str, Any]:
+        """Everything that the batches depend on, besides the position."""
+        names = ("seed", "num_rows", "batch_size", "shuffle", "drop_last", "rank", "world_size", "buffer_rows")
+        layout = repr(([len(piece) for piece in self._pieces], self._columns))
+        return {**{name: getattr(self, name) for name in names}, "layout": zlib.crc32(layout.encode())}
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self._resume_at = self._resume_at, 0
+        self._batch = start
+        return self._iterate(self.epoch, start)
+
+    def _iterate(self, epoch: int, start: int) -> Iterator[Batch]:
+        reader = _Reader(self._source, self._columns, self._plan(epoch), kept=self._kept)
+        try:
+            for number, rows in enumerate(self._rows(reader, epoch, start), start=start):
+                self._batch = number + 1
+                yield rows.to_batch()
+        finally:
+            reader.close()
+        self.epoch, self._batch = epoch + 1, 0
+
+    def _plan(self, epoch: int) -> list[list[Piece]]:
+        if not self.shuffle:
+            return [[piece] for piece in self._pieces]
+        return deal(self._pieces, self.buffer_rows, np.random.default_rng((self.seed, epoch)))
+
+    def _rows(self, reader: _Reader, epoch: int, start: int) -> Iterator[RowPool]:
+        """The rows of each batch; one that crosses the border of two pools is put together from both."""
+        parts: list[RowPool] = []
+        missing, skip = self.batch_size, start * self.batch_size
+        for number, pool in reader.pools_from(skip):
+            if self.shuffle and pool.num_rows == self.num_rows:
+                self._kept = pool
+            at = max(skip - reader.rows_before[number], 0)
+            order = self._order_of(pool, epoch, number)
+            while at < pool.num_rows:
+                take = min(missing, pool.num_rows - at)
+                parts.append(pool.take(slice(at, at + take) if order is None else order[at : at + take]))
+                at, missing = at + take, missing - take
+                if missing == 0:
+                    yield RowPool.joined(parts)
+                    parts, missing = [], self.batch_size
+        if parts and not self.drop_last:
+            yield RowPool.joined(parts)
+
+    def _order_of(self, pool: RowPool, epoch: int, number: int) -> Array | None:
+        if not self.shuffle:
+            return None
+        return np.random.default_rng((self.seed, epoch, number)).permutation(pool.num_rows)
+
+
+def deal(pieces: Sequence[Piece], buffer_rows: int, generator: np.random.Generator) -> list[list[Piece]]:
+    """The pieces dealt to pools of at most `buffer_rows` rows (or of one piece).
+
+    Of as many neighbours as there are pools each pool gets one, by lot: so a pool is an even sample of the whole
+    data, where a pool of pieces drawn freely would by chance hold more of one time than of another.
+    """
+    rows = np.array([len(piece) for piece in pieces])
+    limit = max(buffer_rows, int(rows.max()))
+    num_pools = math.ceil(rows.sum() / limit)
+    while True:
+        lots = [generator.permutation(num_pools) for _ in range(math.ceil(len(pieces) / num_pools))]
+        owner = np.concatenate(lots)[: len(pieces)]
+        if num_pools >= len(pieces) or np.bincount(owner, weights=rows).max() <= limit:
+            return [[pieces[int(i)] for i in np.flatnonzero(owner == pool)] for pool in np.unique(owner)]
+        num_pools += 1 + num_pools // 16  # pieces of uneven size
+
+
+class _Reader:
+    """Pools read by one thread ahead of the one who asks; closing ends the thread."""
+
+    def __init__(
+        self,
+        source: RowSource,
+        columns: Sequence[PoolColumn],
+        plan: Sequence[Sequence[Piece]],
+        *,
+        kept: RowPool | None = None,
+    ) -> None:
+        self._source, self._columns, self._plan, self._kept = source, columns, plan, kept
+        self._rows = [sum(map(len, pieces)) for pieces in plan]
+        self.rows_before = np.cumsum([0, *self._rows])
+        self._closed = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_THREAD)
+
+    def pools_from(self, row: int) -> Iterator[tuple[int, RowPool]]:
+        """Number and rows of each pool, from the one that holds `row` on; the ones before are not read."""
+        first = int(np.searchsorted(self.rows_before, row, side="right")) - 1
+        ahead: deque[tuple[int, Future[RowPool]]] = deque()
+        for number in range(first, len(self._plan)):
+            ahead.append((number, self._thread.submit(self._read, number)))
+            if len(ahead) > 1:
+                yield self._next(ahead)
+        while ahead:
+            yield self._next(ahead)
+
+    def _next(self, ahead: deque[tuple[int, Future[RowPool]]]) -> tuple[int, RowPool]:
+        number, future = ahead.popleft()
+        return number, future.result()
+
+    def _read(self, number: int) -> RowPool:
+        if self._kept is not None:
+            return self._kept
+        pool = RowPool(self._columns, self._rows[number])
+        for piece in self._plan[number]:
+            if self._closed.is_set():
+                break
+            pool.append(self._source.read(piece), self._source.where(piece))
+        return pool
+
+    def close(self) -> None:
+        """End the thread, at the next row group if it is reading."""
+        self._closed.set()
+        # Garbage collection may close an abandoned iterator from any thread, and no thread can wait for itself.
+        is_own_thread = threading.current_thread().name.startswith(_THREAD)
+        self._thread.shutdown(wait=not is_own_thread, cancel_futures=True)
+
+
+def _pool_columns(
+    dataset: Dataset, columns: Sequence[str] | Schema | None, targets: Sequence[str] | Schema | None
+) -> tuple[PoolColumn, ...]:
+    schema = dataset.schema
+    target_names = _names(targets, default=schema.select_by_tag(Tags.TARGET))
+    names = _names(columns, default=schema.without(target_names))
+    dtypes = dataset.scan().collect_schema()
+    chosen = [(schema[name], False) for name in names if name not in target_names]
+    chosen += [(schema[name], True) for name in target_names]
+    return tuple(pool_column(column, dtypes[column.name], is_target=is_target) for column, is_target in chosen)
+
+
+def _names(names: Sequence[str] | Schema | None, *, default: Schema) -> list[str]:
+    if names is None:
+        return default.column_names
+    return names.column_names if isinstance(names, Schema) else [names] if isinstance(names, str) else list(names)
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise SettingError(f"Loader: {name} is {value}, but must be at least {least}. Give a larger one.")

@@ -1,0 +1,1 @@
+"""Predictions and truth -> numbers: metrics, exact top-k over the whole catalogue, the HTML report."""

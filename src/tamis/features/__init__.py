@@ -1,0 +1,6 @@
+"""Dataset to Workflow (a graph of ops) to Dataset and Schema."""
+
+from tamis.features.node import Node
+from tamis.features.workflow import Workflow
+
+__all__ = ["Node", "Workflow"]

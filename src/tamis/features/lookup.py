@@ -1,0 +1,178 @@
+"""From values to codes by tables that are built once: an array, a hash table, or an Enum for text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Keys: TypeAlias = NDArray[Any]  # int64, uint64 or float64
+Codes: TypeAlias = NDArray[np.int32]
+
+NULL, OOV = 1, 2
+_DENSE = 1 << 22  # a range of up to so many numbers is an array, at 4 bytes a number
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def kind_of(dtype: Any) -> str:
+    """`"text"`, `"number"`, `"date"`, `"datetime"`, ... or `"other"`: values of one kind can be compared."""
+    name = dtype if isinstance(dtype, str) else str(dtype).lower()
+    if name.startswith(("string", "categorical", "enum")):
+        return "text"
+    if name.startswith(("int", "uint", "float", "bool")):
+        return "number"
+    plain = name.split("(")[0]
+    return plain if plain in ("date", "datetime", "time", "duration") else "other"
+
+
+def encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Expr:
+    """The codes of values: 1 for null and NaN, 2.. for unknown ones, then the vocabulary in its order. Int32."""
+    if kind_of(vocabulary.dtype) == "text":
+        return _text_encoding(values, vocabulary, num_buckets)
+    lookup = NumberLookup(vocabulary, num_buckets)
+    return values.map_batches(lookup.codes, return_dtype=pl.Int32, is_elementwise=True)
+
+
+def _text_encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Expr:
+    text = values.cast(pl.String)
+    position = text.cast(pl.Enum(vocabulary), strict=False).to_physical().cast(pl.Int32)
+    known = position + (OOV + num_buckets)
+    if num_buckets == 1:
+        unknown: pl.Expr = pl.lit(OOV, dtype=pl.Int32)
+    else:
+        both = pl.struct(text.alias("text"), position.is_null().alias("unknown"))
+        unknown = both.map_batches(_text_buckets(num_buckets), return_dtype=pl.Int32, is_elementwise=True)
+    null = pl.lit(NULL, dtype=pl.Int32)
+    return pl.when(text.is_null()).then(null).when(position.is_null()).then(unknown).otherwise(known)
+
+
+def _text_buckets(num_buckets: int) -> Callable[[pl.Series], pl.Series]:
+    def buckets(both: pl.Series) -> pl.Series:
+        text = both.struct.field("text")
+        codes = np.full(len(text), OOV, np.int32)
+        unknown = (both.struct.field("unknown") & text.is_not_null()).to_numpy()
+        sums = [zlib.crc32(value.encode()) for value in text.filter(pl.Series(unknown))]
+        codes[unknown] = OOV + bucket(np.array(sums, np.uint64), num_buckets)
+        return pl.Series(text.name, codes)
+
+    return buckets
+
+
+def bucket(keys: Keys, num_buckets: int) -> Codes:
+    """A bucket for each 64-bit key, the same on every machine and version: splitmix64's mixing, then the remainder.
+
+    Text enters as the CRC-32 of its UTF-8 bytes, whole numbers as themselves, other floats as their IEEE 754 bits.
+    Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
+    mixed = keys.view(np.uint64) + _MULTIPLIER  # arithmetic on uint64 arrays wraps, which is what the mixing wants
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((mixed ^ (mixed >> np.uint64(31))) % np.uint64(num_buckets)).astype(np.int32)
+
+
+class NumberLookup:
+    """Codes of numbers, booleans, dates and times."""
+
+    def __init__(self, vocabulary: pl.Series, num_buckets: int) -> None:
+        self.dtype, self.num_buckets = vocabulary.dtype, num_buckets
+        self.key_dtype = _key_dtype(vocabulary)
+        keys, _ = self._keys(vocabulary)
+        codes = np.arange(OOV + num_buckets, OOV + num_buckets + len(keys), dtype=np.int32)
+        dense = self.key_dtype != pl.Float64 and (not len(keys) or int(keys.max()) - int(keys.min()) < _DENSE)
+        self.find = (_dense if dense else _hashed)(keys, codes)
+
+    def codes(self, values: pl.Series) -> pl.Series:
+        """The codes of a series of numbers of any dtype that compares with the vocabulary's."""
+        if values.dtype.is_float():
+            values = values.fill_nan(None)
+        keys, inexact = self._keys(values)
+        codes = self.find(keys)
+        if inexact is not None:
+            codes[inexact] = 0
+        unknown = codes == 0
+        if self.num_buckets == 1:
+            codes[unknown] = OOV
+        elif unknown.any():
+            codes[unknown] = OOV + bucket(keys[unknown], self.num_buckets)
+        if values.null_count():
+            codes[values.is_null().to_numpy()] = NULL
+        return pl.Series(values.name, codes)
+
+    def _keys(self, values: pl.Series) -> tuple[Keys, NDArray[np.bool_] | None]:
+        """The values as an array to look up, and where that lost something, so that they cannot be in the table."""
+        if self.dtype.is_temporal():
+            same = values.cast(self.dtype)
+            inexact = ~(same.cast(values.dtype) == values).fill_null(False).to_numpy()  # finer than what was learned
+            return same.to_physical().cast(pl.Int64).fill_null(0).to_numpy(), inexact
+        keys = values.cast(self.key_dtype, strict=False)
+        if self.key_dtype == pl.Float64:  # adding 0.0 turns -0.0 into 0.0, so that equal floats have equal bits
+            return keys.fill_null(0.0).to_numpy() + 0.0, None
+        if not values.dtype.is_float() and keys.null_count() == values.null_count():
+            return keys.fill_null(0).to_numpy(), None
+        exact = keys.cast(values.dtype) == values
+        whole = keys.fill_null(0).to_numpy().copy()
+        inexact = ~exact.fill_null(False).to_numpy()
+        if values.dtype.is_float():  # so that different fractions go to different buckets
+            whole[inexact] = values.cast(pl.Float64).fill_null(0.0).to_numpy().view(whole.dtype)[inexact]
+        return whole, inexact
+
+
+def _key_dtype(vocabulary: pl.Series) -> type[pl.DataType]:
+    if vocabulary.dtype == pl.UInt64:
+        return pl.UInt64
+    if vocabulary.dtype.is_float():
+        whole = vocabulary.cast(pl.Int64, strict=False).cast(vocabulary.dtype) == vocabulary
+        return pl.Int64 if whole.all(ignore_nulls=False) else pl.Float64  # null where it is beyond the whole numbers
+    return pl.Int64
+
+
+def _dense(keys: Keys, codes: Codes) -> Callable[[Keys], Codes]:
+    """An array from the smallest to the largest key, with a slot for unknown ones at either end. 0: unknown."""
+    low = keys.min() if len(keys) else keys.dtype.type(0)
+    high = keys.max() if len(keys) else low
+    table = np.zeros(int(high) - int(low) + 3, np.int32)
+    table[(keys - low).astype(np.int64) + 1] = codes
+    before = np.array([low]).view(np.uint64) - np.uint64(1)
+
+    def find(wanted: Keys) -> Codes:
+        # A difference that wraps around falls outside of the table all the same; as int64, clipping keeps it there.
+        slots = (np.ascontiguousarray(wanted).view(np.uint64) - before).view(np.int64)
+        return np.take(table, slots, mode="clip")
+
+    return find
+
+
+def _hashed(keys: Keys, codes: Codes) -> Callable[[Keys], Codes]:
+    """An open-addressing hash table, probed for all values at once. 0: unknown."""
+    bits = max(4, (2 * len(keys)).bit_length())
+    mask, shift = np.int64((1 << bits) - 1), np.uint64(64 - bits)
+    slot_keys, slot_codes = np.zeros(1 << bits, keys.dtype), np.zeros(1 << bits, np.int32)
+
+    def first(wanted: Keys) -> NDArray[np.int64]:
+        raw = np.ascontiguousarray(wanted).view(np.uint64)
+        return (((raw ^ (raw >> np.uint64(32))) * _MULTIPLIER) >> shift).view(np.int64)
+
+    slots, todo = first(keys), np.arange(len(keys))
+    while len(todo):
+        empty = todo[slot_codes[slots[todo]] == 0]
+        slot_codes[slots[empty]] = codes[empty]  # of several for one slot, the last stays
+        placed = slot_codes[slots[todo]] == codes[todo]
+        slot_keys[slots[todo[placed]]] = keys[todo[placed]]
+        todo = todo[~placed]
+        slots[todo] = (slots[todo] + 1) & mask
+
+    def find(wanted: Keys) -> Codes:
+        at = first(wanted)
+        found = slot_codes[at]
+        todo = np.flatnonzero((found != 0) & (slot_keys[at] != wanted))
+        while len(todo):
+            at[todo] = (at[todo] + 1) & mask
+            found[todo] = slot_codes[at[todo]]
+            todo = todo[(found[todo] != 0) & (slot_keys[at[todo]] != wanted[todo])]
+        return found
+
+    return find

@@ -1,0 +1,31 @@
+"""The logarithm of counts and amounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from tamis.features.ops.op import Column, Learned, Op, need_numbers
+from tamis.schema import ColumnSchema, Schema, Tags
+
+
+@dataclass(frozen=True)
+class LogOp(Op):
+    """ln(1 + value) as float32. Nulls stay null; -1 becomes minus infinity, anything below it NaN.
+
+    Raises:
+        SettingError: a column holds no numbers.
+    """
+
+    def check(self, columns: Schema) -> None:
+        """Refuse columns without numbers."""
+        need_numbers(self, columns)
+
+    def apply(self, column: Column, learned: Learned) -> pl.Expr:
+        """The logarithm."""
+        return column.values.cast(pl.Float64).log1p().cast(pl.Float32)
+
+    def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema:
+        """Continuous."""
+        return column.with_dtype("float32").with_tags(Tags.CONTINUOUS)

@@ -1,0 +1,136 @@
+"""What an op is: what to learn from the training rows, what to apply to any rows, how the columns are described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import polars as pl
+
+from tamis.errors import SettingError
+from tamis.features.statistics import Counts
+from tamis.schema import ColumnSchema, Schema
+
+if TYPE_CHECKING:
+    from tamis.features.node import Node
+
+Learned: TypeAlias = Mapping[str, Any]  # scalars and frames by name
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as an op sees it: what it is, and its values; of a list column, the values are the lists' leaves."""
+
+    schema: ColumnSchema
+    values: pl.Expr
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.schema.name
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Columns that share what is learned: one column, or a group of an op that is `joint`."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+class Op:
+    """A step of a workflow, made for each column of its selection by itself.
+
+    A subclass is a frozen dataclass whose fields are its settings. It overrides what it needs: an op that learns
+    nothing has only `apply` or only `describe`. Whatever it does with a value it also does with the leaves of a list
+    column. `["a", "b"] >> op` and `node >> op` put it to work.
+    """
+
+    joint: ClassVar[bool] = False  # True: the columns of a nested list learn as one
+    kinds: ClassVar[dict[str, type[Op]]] = {}  # every op by its name, for loading
+
+    def __init_subclass__(cls) -> None:
+        Op.kinds[cls.__name__] = cls
+
+    def check(self, columns: Schema) -> None:
+        """Refuse columns that the op cannot take; called before anything is read."""
+
+    def learn(self, column: Column) -> Mapping[str, pl.Expr | Counts]:
+        """What to ask of the training rows: scalar expressions and Counts by name."""
+        return {}
+
+    def merge(self, parts: Sequence[Learned]) -> Learned:
+        """What `learn` would have found on all rows, from what it found on parts of them.
+
+        The columns of a group are such parts too.
+        """
+        assert len(parts) == 1, f"{type(self).__name__} learns, so it has to say how parts merge"
+        return parts[0]
+
+    def finish(self, unit: Unit, found: Learned) -> Learned:
+        """What to keep of what was found; this is what `apply` and `describe` get, and what is saved."""
+        return found
+
+    def apply(self, column: Column, learned: Learned) -> pl.Expr | Sequence[pl.Expr]:
+        """The values that come out; several expressions for several columns. Each row's value depends on it alone."""
+        return column.values
+
+    def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema | Sequence[ColumnSchema]:
+        """What the columns that come out are, in the order of `apply`."""
+        return column
+
+    def __rrshift__(self, selection: Any) -> Node:
+        from tamis.features.node import as_node  # node imports this module
+
+        return as_node(selection) >> self
+
+
+class RowOp(Op):
+    """A step that leaves rows out and columns as they are."""
+
+    def keep(self, columns: Schema) -> pl.Expr:
+        """True for the rows that stay; over the columns by name."""
+        raise NotImplementedError
+
+
+def need_numbers(op: Op, columns: Schema) -> None:
+    """Refuse columns that hold no numbers.
+
+    Raises:
+        SettingError: names the op, the column and its dtype.
+    """
+    for column in columns:
+        if not is_number(column.dtype):
+            raise SettingError(
+                f"{type(op).__name__}: the column {column.name!r} holds {column.dtype}, not numbers. "
+                "Leave it out or encode it with Categorify first."
+            )
+
+
+def is_number(dtype: str) -> bool:
+    """Whether a schema's dtype is a number or a boolean."""
+    return dtype.startswith(("int", "uint", "float", "decimal", "bool"))
+
+
+def number_dtype(op: Op, dtype: Any, allowed: Iterable[str]) -> str:
+    """A dtype setting as its plain lower-case name.
+
+    Raises:
+        SettingError: it is none of the allowed ones.
+    """
+    name = ColumnSchema("", dtype).dtype
+    if name not in allowed:
+        raise SettingError(f"{type(op).__name__}: dtype {name!r} does not fit. Choose one of {', '.join(allowed)}.")
+    return name
+
+
+def polars_dtype(name: str) -> type[pl.DataType]:
+    """The Polars type of a plain number dtype name such as `"int32"`."""
+    found: type[pl.DataType] = {t.__name__.lower(): t for t in _NUMBERS}[name]
+    return found
+
+
+_NUMBERS: tuple[type[pl.DataType], ...] = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64
+)  # fmt: skip

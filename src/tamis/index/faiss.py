@@ -1,0 +1,296 @@
+"""Search with FAISS, tuned on the model's own vectors until its measured recall reaches a target."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tamis.errors import SettingError, UnknownNameError
+from tamis.folders import saving
+from tamis.index.exact import VERSION, check_index_kind, search_exactly
+from tamis.index.faiss_kinds import KINDS, Structure
+from tamis.index.protocol import (
+    NO_ID,
+    NO_SCORE,
+    Ids,
+    SearchResult,
+    Vectors,
+    as_catalogue,
+    as_exclusions,
+    as_ids,
+    as_vectors,
+    check_search,
+    rows_of,
+)
+from tamis.index.tuning import tune
+
+_SCAN_BELOW = 0.02  # share of allowed rows under which reading them beats searching the structure
+
+
+class FaissIndex:
+    """FAISS behind the interface of `Index`. Best first, equal scores by the smaller id.
+
+    A removed or replaced row stays in the structure, marked, and no search returns it (FAISS cannot take rows out of
+    HNSW); `rebuild` makes room. Excluded and not allowed ids never come back: every list is checked after the search,
+    and a list that becomes too short is searched again over all rows.
+
+    Args:
+        kind: `"flat"` (exact), `"hnsw"`, `"ivf"` or `"ivf_sq8"`.
+        k: length of the lists that the recall is measured on.
+        target_recall: share of the true best `k` that searches must find.
+        seed: of the clustering and the choice of queries to tune on.
+
+    Raises:
+        UnknownNameError: no such kind.
+        SettingError: `k` below 1, or a target outside (0, 1].
+    """
+
+    def __init__(self, kind: str = "ivf", *, k: int = 100, target_recall: float = 0.99, seed: int = 0) -> None:
+        if kind not in KINDS:
+            raise UnknownNameError(kind, KINDS, where="FaissIndex", what="kind")
+        if k < 1:
+            raise SettingError(f"FaissIndex: k is {k}. Give a length of 1 or more.")
+        if not 0 < target_recall <= 1:
+            raise SettingError(f"FaissIndex: target_recall is {target_recall}. Give a share above 0 and up to 1.")
+        self.kind, self.k, self.target_recall, self.seed = kind, k, target_recall, seed
+        self.effort = 1
+        self._recall = 0.0
+        self._structure: Structure | None = None
+        self._id_of_row: Ids = np.zeros(0, np.int64)  # NO_ID: removed
+        self._remember_ids()
+
+    @property
+    def recall(self) -> float:
+        """Share of the true best `k` that searches found when the index was tuned."""
+        return self._recall
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self._built("FaissIndex.dim").faiss_index.d)
+
+    @property
+    def ids(self) -> Ids:
+        """The ids that can be found, ascending."""
+        return self._ids
+
+    @property
+    def num_removed(self) -> int:
+        """Rows that still take room but are no longer found."""
+        return len(self._id_of_row) - len(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"FaissIndex({self.kind!r}, {len(self):,} vectors, effort {self.effort}, recall@{self.k} {self.recall:.3f})"
+        )
+
+    def build(self, vectors: ArrayLike, ids: ArrayLike, *, queries: ArrayLike | None = None) -> Self:
+        """Hold these vectors under these ids and nothing else, and tune the search.
+
+        Warns when no setting reaches the target recall; `recall` tells what was reached.
+
+        Args:
+            vectors: [candidates, dim]
+            ids: [candidates], whole numbers from 0 on, each once.
+            queries: vectors of real queries to tune on; without them candidates stand in, which is easier to search
+                and so tells too high a recall where queries lie elsewhere.
+
+        Raises:
+            DataError: no vectors, an id given twice or below 0, vectors that are not finite, lengths that differ.
+        """
+        matrix, self._id_of_row = as_catalogue(vectors, ids, where="FaissIndex.build")
+        asked = None
+        if queries is not None:
+            asked = as_vectors(queries, where="FaissIndex.build", what="query", dim=matrix.shape[1])
+        self._structure = Structure.of(self.kind, matrix, seed=self.seed)
+        self._remember_ids()
+        tuned = tune(self._structure, matrix, asked, k=self.k, target_recall=self.target_recall, seed=self.seed)
+        self.effort, self._recall = tuned
+        if self._recall < self.target_recall:
+            warnings.warn(
+                f"FaissIndex.build: {self.kind!r} reaches a recall@{self.k} of {self._recall:.3f} at most, below the "
+                f"target of {self.target_recall}. Choose kind='ivf' or 'flat', or a lower target_recall.",
+                stacklevel=2,
+            )
+        return self
+
+    def search(
+        self, queries: ArrayLike, k: int, *, exclude: Sequence[ArrayLike] | None = None, allow: ArrayLike | None = None
+    ) -> SearchResult:
+        """The `k` best candidates of each query [queries, dim]; see `Index.search`.
+
+        Raises:
+            NotFittedError: nothing was built.
+            SettingError: `k` is below 1, or not one list of exclusions per query.
+            DataError: queries of another width, or not finite.
+        """
+        structure = self._built("FaissIndex.search")
+        check_search(k, self.dim, where="FaissIndex.search")
+        matrix = as_vectors(queries, where="FaissIndex.search", what="query", dim=self.dim)
+        excluded = as_exclusions(exclude, len(matrix), where="FaissIndex.search")
+        allowed = self._allowed_rows(allow)
+        num_allowed = len(self) if allowed is None else int(allowed.sum())
+        if allowed is not None and num_allowed < max(k, _SCAN_BELOW * len(self._id_of_row)):
+            return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
+        if num_allowed == 0 or len(matrix) == 0:
+            return _empty_lists(len(matrix), k)
+        unwanted = None if excluded is None else [self._rows_of(ids) for ids in excluded]
+        return self._search(structure, matrix, k, unwanted, allowed, num_allowed)
+
+    def _search(
+        self,
+        structure: Structure,
+        queries: Vectors,
+        k: int,
+        unwanted: list[Ids] | None,
+        allowed: NDArray[np.bool_] | None,
+        num_allowed: int,
+    ) -> SearchResult:
+        longest = 0 if unwanted is None else max(len(rows) for rows in unwanted)
+        fetched = min(num_allowed, k + min(longest, 4 * k + 100))  # rare long exclusions are searched one by one
+        effort = min(structure.efforts[1], round(self.effort * (len(self._id_of_row) / num_allowed) ** 0.5))
+        scores, rows = structure.search(queries, fetched, effort=effort, allowed=allowed)
+        keep = (rows >= 0) & self._is_allowed(rows, allowed)
+        if unwanted is not None:
+            keep &= ~_is_unwanted(rows, unwanted, len(self._id_of_row))
+        lists, row_lists = _first_kept(scores, rows, keep, k)
+        for short in np.flatnonzero(keep.sum(1) < min(k, num_allowed)):
+            own = np.zeros(0, np.int64) if unwanted is None else unwanted[short]
+            lists[short], row_lists[short] = self._search_all(structure, queries[[short]], k, own, allowed)
+        return self._result(lists, row_lists)
+
+    def _search_all(
+        self, structure: Structure, query: Vectors, k: int, unwanted: Ids, allowed: NDArray[np.bool_] | None
+    ) -> tuple[Vectors, Ids]:
+        free = (self._id_of_row != NO_ID) if allowed is None else allowed.copy()
+        free[unwanted] = False
+        scores, rows = structure.search_all(query, k, allowed=free)
+        return tuple(part[0] for part in _first_kept(scores, rows, (rows >= 0) & free[rows], k))  # type: ignore[return-value]
+
+    def _scan(
+        self, structure: Structure, queries: Vectors, k: int, excluded: list[Ids] | None, rows: Ids
+    ) -> SearchResult:
+        """Few rows are allowed: read them and compare with each."""
+        ids = self._id_of_row[rows]
+        order = np.argsort(ids)
+        return search_exactly(queries, structure.read(rows[order]), ids[order], k, excluded)
+
+    def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
+        """Add vectors, or replace those of ids that are there already. The search is not tuned again.
+
+        Raises:
+            NotFittedError: nothing was built.
+            DataError: as `build`, and vectors of another width.
+        """
+        structure = self._built("FaissIndex.upsert")
+        matrix, names = as_catalogue(vectors, ids, where="FaissIndex.upsert", dim=self.dim)
+        self._id_of_row[self._rows_of(names)] = NO_ID
+        structure.add(matrix)
+        self._id_of_row = np.concatenate([self._id_of_row, names])
+        self._remember_ids()
+
+    def remove(self, ids: ArrayLike) -> None:
+        """Take ids out; unknown ids are ignored. Their rows take room until `rebuild`.
+
+        Raises:
+            NotFittedError: nothing was built.
+        """
+        self._built("FaissIndex.remove")
+        self._id_of_row[self._rows_of(as_ids(ids, where="FaissIndex.remove"))] = NO_ID
+        self._remember_ids()
+
+    def rebuild(self, *, queries: ArrayLike | None = None) -> Self:
+        """Build anew from the vectors that can be found, without the removed rows, and tune again."""
+        structure = self._built("FaissIndex.rebuild")
+        return self.build(structure.read(self._rows), self._ids, queries=queries)
+
+    def save(self, path: str | Path) -> None:
+        """Write the index as a folder, which replaces an old one as a whole.
+
+        Raises:
+            NotFittedError: nothing was built.
+        """
+        structure = self._built("FaissIndex.save")
+        settings = {"k": self.k, "target_recall": self.target_recall, "seed": self.seed}
+        facts = {"faiss_kind": self.kind, "effort": self.effort, "recall": self.recall, "dim": self.dim}
+        with saving(path, kind="index", version=VERSION, index="faiss", settings=settings, **facts) as folder:
+            faiss.write_index(structure.faiss_index, str(folder / "index.faiss"))
+            np.save(folder / "ids.npy", self._id_of_row, allow_pickle=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The index of a folder that `save` wrote.
+
+        Raises:
+            FormatError: not a saved FAISS index, or one of a newer version.
+        """
+        manifest = check_index_kind(path, "faiss")
+        index = cls(manifest["faiss_kind"], **manifest["settings"])
+        index.effort, index._recall = manifest["effort"], manifest["recall"]
+        index._structure = Structure(index.kind, faiss.read_index(str(Path(path) / "index.faiss")))
+        index._id_of_row = np.load(Path(path) / "ids.npy", allow_pickle=False)
+        index._remember_ids()
+        return index
+
+    def _built(self, where: str) -> Structure:
+        check_search(1, None if self._structure is None else 1, where=where)
+        assert self._structure is not None
+        return self._structure
+
+    def _remember_ids(self) -> None:
+        """The ids that can be found, ascending, and their rows."""
+        rows = np.flatnonzero(self._id_of_row != NO_ID)
+        order = np.argsort(self._id_of_row[rows])
+        self._rows = rows[order]
+        self._ids = self._id_of_row[self._rows]
+
+    def _rows_of(self, ids: Ids) -> Ids:
+        rows: Ids = self._rows[rows_of(self._ids, np.unique(ids))]
+        return rows
+
+    def _allowed_rows(self, allow: ArrayLike | None) -> NDArray[np.bool_] | None:
+        if allow is None:
+            return None if self.num_removed == 0 else self._id_of_row != NO_ID
+        allowed = np.zeros(len(self._id_of_row), np.bool_)
+        allowed[self._rows_of(as_ids(allow, where="FaissIndex.search"))] = True
+        return allowed
+
+    def _is_allowed(self, rows: Ids, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        return np.ones(rows.shape, np.bool_) if allowed is None else allowed[rows]
+
+    def _result(self, scores: Vectors, rows: Ids) -> SearchResult:
+        """Lists of ids, equal scores by the smaller id."""
+        ids = np.where(rows >= 0, self._id_of_row[rows], np.iinfo(np.int64).max)
+        order = np.lexsort((ids, -scores), axis=1)
+        rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+        return SearchResult(scores, np.where(rows >= 0, self._id_of_row[rows], NO_ID))
+
+
+def _is_unwanted(rows: Ids, unwanted: list[Ids], num_rows: int) -> NDArray[np.bool_]:
+    query = np.repeat(np.arange(len(unwanted)), [len(own) for own in unwanted])
+    keys = query * num_rows + np.concatenate(unwanted)
+    return np.isin(np.arange(len(rows))[:, None] * num_rows + rows, keys)
+
+
+def _first_kept(scores: Vectors, rows: Ids, keep: NDArray[np.bool_], k: int) -> tuple[Vectors, Ids]:
+    """The first `k` kept places of each list, filled up with -inf and -1."""
+    order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
+    kept = np.take_along_axis(keep, order, 1)
+    found = np.where(kept, np.take_along_axis(scores, order, 1), np.float32(NO_SCORE))
+    missing = ((0, 0), (0, k - order.shape[1]))
+    lists = np.where(kept, np.take_along_axis(rows, order, 1), NO_ID)
+    return np.pad(found, missing, constant_values=NO_SCORE), np.pad(lists, missing, constant_values=NO_ID)
+
+
+def _empty_lists(num_queries: int, k: int) -> SearchResult:
+    scores = np.full((num_queries, k), NO_SCORE, np.float32)
+    return SearchResult(scores, np.full((num_queries, k), NO_ID, np.int64))

@@ -1,0 +1,21 @@
+"""What a user names: fit, evaluate, predict, save, load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tamis.models.retrieval import RetrievalModel
+
+
+def load_model(path: str | Path) -> RetrievalModel:
+    """The model that `model.save(path)` wrote, whatever its class.
+
+    Raises:
+        FormatError: no such folder, another kind, changed files, or a newer version.
+    """
+    from tamis.models import matrix_factorization, two_tower  # noqa: F401 # importing a class registers its name
+    from tamis.models.retrieval import RetrievalModel
+
+    return RetrievalModel.load(path)

@@ -1,0 +1,123 @@
+"""One tower on its own: what a server or a batch job needs to turn features into vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tamis.data.dataset import Dataset
+from tamis.data.loader import Loader
+from tamis.folders import read_json, read_manifest, saving, write_json
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.mlp import MLPBlock
+from tamis.nn.tower import Tower, input_width, split_inputs
+from tamis.schema import Schema
+
+KIND = "encoder"
+VERSION = 1
+
+
+class Encoder(nn.Module):
+    """A tower with the embedding tables it needs.
+
+    Args:
+        schema: of the input columns.
+        options: of the embeddings.
+        mlp: the layers; None gives the inputs themselves.
+        l2_normalization: scale vectors to length 1.
+    """
+
+    def __init__(
+        self, schema: Schema, options: EmbeddingOptions, mlp: MLPBlock | None, *, l2_normalization: bool = False
+    ) -> None:
+        super().__init__()
+        self.schema, self.options, self.mlp, self.l2_normalization = schema, options, mlp, l2_normalization
+        self.tables = EmbeddingTables(split_inputs(schema)[0], options)
+        self.tower = build_tower(schema, self.tables, options, mlp, l2_normalization=l2_normalization)
+
+    @classmethod
+    def from_tower(cls, tower: Tower, options: EmbeddingOptions, mlp: MLPBlock | None) -> Encoder:
+        """A copy of a model's tower, on the CPU."""
+        encoder = cls(tower.schema, options, mlp, l2_normalization=tower.l2_normalization)
+        encoder.tower.layers.load_state_dict({k: v.cpu() for k, v in tower.layers.state_dict().items()})
+        for name in encoder.tables.tables:
+            encoder.tables.vectors_of(name).copy_(tower.tables.vectors_of(name))
+        return encoder.eval()
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """Vectors of a batch: [batch, dim]."""
+        return self.tower(features)  # type: ignore[no-any-return] # torch leaves modules untyped
+
+    def encode(self, data: Any, *, batch_size: int = 4096) -> Tensor:
+        """Vectors of a dataset's or frame's rows, in their order: [rows, dim] float32.
+
+        Raises:
+            UnknownColumnError: an input column is missing.
+            SettingError: a code outside its column's categories.
+        """
+        return encode_rows(self.tower, Dataset(data), batch_size=batch_size)
+
+    def save(self, path: str | Path) -> None:
+        """Write the encoder as a folder of JSON and safetensors."""
+        settings = {
+            "options": vars(self.options),
+            "mlp": None if self.mlp is None else vars(self.mlp),
+            "l2_normalization": self.l2_normalization,
+        }
+        with saving(path, kind=KIND, version=VERSION) as folder:
+            write_json(folder / "encoder.json", settings)
+            self.schema.save(folder)
+            save_file({name: t.contiguous() for name, t in self.state_dict().items()}, folder / "weights.safetensors")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Encoder:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no such folder, another kind, changed files, or a newer version.
+        """
+        folder = Path(path)
+        read_manifest(folder, kind=KIND, version=VERSION)
+        settings = read_json(folder / "encoder.json")
+        mlp = None if settings["mlp"] is None else MLPBlock(**settings["mlp"])
+        options = EmbeddingOptions(**settings["options"])
+        encoder = cls(Schema.load(folder), options, mlp, l2_normalization=settings["l2_normalization"])
+        encoder.load_state_dict(load_file(folder / "weights.safetensors"))
+        return encoder.eval()
+
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the encoder as an ONNX file: inputs by feature name, [batch] each; output `vector` [batch, dim]."""
+        from tamis.models.onnx_export import export_encoder
+
+        return export_encoder(self, Path(path))
+
+
+def build_tower(
+    schema: Schema, tables: EmbeddingTables, options: EmbeddingOptions, mlp: MLPBlock | None, *, l2_normalization: bool
+) -> Tower:
+    """A tower whose layers fit its inputs."""
+    layers = None if mlp is None else mlp.build(input_width(schema, options))
+    return Tower(schema, tables, layers=layers, combiner=options.combiner, l2_normalization=l2_normalization)
+
+
+@torch.inference_mode()
+def encode_rows(tower: Tower, dataset: Dataset, *, batch_size: int = 4096) -> Tensor:
+    """Vectors of all rows, in order, on the CPU: [rows, dim] float32."""
+    loader = Loader(dataset, batch_size, shuffle=False, columns=tower.schema.column_names, targets=())
+    device = tower.tables.device
+    was_training = tower.training
+    tower.eval()
+    vectors = [tower(batch.to(device).features).float().cpu() for batch in loader]
+    tower.train(was_training)
+    return torch.cat(vectors)
+
+
+def with_vectors(frame: pl.DataFrame, vectors: Tensor) -> pl.DataFrame:
+    """The frame with one column per dimension added: "0", "1", ..."""
+    columns = vectors.T.contiguous().numpy()
+    return frame.with_columns(pl.Series(str(i), column) for i, column in enumerate(columns))

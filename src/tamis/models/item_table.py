@@ -1,0 +1,68 @@
+"""The items that a retrieval model knows: features, how often each was seen, and its place in the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+
+from tamis.data.dataset import Dataset
+from tamis.data.loader import Loader
+from tamis.data.unique_rows import first_rows
+from tamis.schema import Schema, Tags
+
+COUNT = "__count"
+
+
+class ItemTable:
+    """One row per item, ascending by id, so that the smaller position is the smaller id.
+
+    Args:
+        frame: the item columns and `__count`, the rows of training data that hold the item.
+        schema: of the item columns.
+    """
+
+    def __init__(self, frame: pl.DataFrame, schema: Schema) -> None:
+        self.schema = schema
+        self.id_column: str = schema.select_by_tag(Tags.ITEM_ID).first.name
+        self.frame = frame.sort(self.id_column)
+        self.ids: np.ndarray[Any, Any] = self.frame[self.id_column].to_numpy()
+        self.counts: np.ndarray[Any, Any] = self.frame[COUNT].to_numpy()
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset, schema: Schema) -> ItemTable:
+        """The distinct items of interaction data, each with the features of its first row."""
+        id_column = schema.select_by_tag(Tags.ITEM_ID).first.name
+        rows = dataset.scan().select(schema.column_names)
+        counts = rows.group_by(id_column).agg(pl.len().cast(pl.Int64).alias(COUNT))
+        features, counted = pl.collect_all([first_rows(rows, id_column), counts], engine="streaming")
+        return cls(features.join(counted, on=id_column, how="left"), schema)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def positions(self, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows of these ids; -1 for ids that are not in the table."""
+        found = np.searchsorted(self.ids, ids).clip(max=len(self.ids) - 1)
+        return np.where(self.ids[found] == ids, found, -1)
+
+    def dataset(self) -> Dataset:
+        """The items as a Dataset of their features."""
+        return Dataset(self.frame.lazy().select(self.schema.column_names), schema=self.schema)
+
+    def features(self) -> dict[str, Tensor]:
+        """All items' features as tensors: [items]."""
+        loader = Loader(self.dataset(), batch_size=len(self), shuffle=False)
+        return dict(next(iter(loader)).features)
+
+    def save(self, file: Path) -> None:
+        """Write the table as parquet."""
+        self.frame.write_parquet(file)
+
+    @classmethod
+    def load(cls, file: Path, schema: Schema) -> ItemTable:
+        """Read what `save` wrote."""
+        return cls(pl.read_parquet(file), schema)

@@ -1,0 +1,392 @@
+"""What two-tower models and matrix factorization share: compile, fit, evaluate, embeddings, save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+
+from tamis.data.dataset import Dataset, check_ids
+from tamis.data.loader import Loader
+from tamis.data.unique_rows import first_rows
+from tamis.errors import FormatError, NotFittedError, SchemaError
+from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
+from tamis.evaluation.metrics import Metric, NDCGAt, RecallAt
+from tamis.folders import read_json, read_manifest, saving, write_json
+from tamis.models.encoder import Encoder, build_tower, encode_rows, with_vectors
+from tamis.models.held_out import HeldOut
+from tamis.models.item_table import ItemTable
+from tamis.models.top_k_encoder import TopKEncoder
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.mlp import MLPBlock
+from tamis.nn.precision import chosen_device, chosen_precision
+from tamis.nn.tower import Tower, split_inputs
+from tamis.nn.two_towers import TwoTowers
+from tamis.schema import ColumnSchema, Schema, Tags
+from tamis.training.callbacks import Callback
+from tamis.training.history import History
+from tamis.training.negatives import InBatchSampler, Sampler
+from tamis.training.optimizers import ModelOptimizer, OptimizerSettings, optimizer_settings
+from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
+from tamis.training.trainer import Trainer
+
+KIND = "model"
+VERSION = 1
+POPULARITY = "popularity_"  # before the metrics of the list that is the same for everybody
+
+
+class RetrievalModel:
+    """A query tower and a candidate tower, trained on rows in which a query chose an item.
+
+    Subclasses say how the towers look. Metrics are over the whole catalogue: all items of the training data.
+
+    Args:
+        schema: the columns; those tagged USER, SESSION or CONTEXT make the query, those tagged ITEM the candidate.
+        query_mlp: layers of the query tower; None ends at the embeddings.
+        item_mlp: layers of the candidate tower.
+        options: of the embeddings.
+        samplers: where negatives come from.
+        logits_temperature: divides the scores in the softmax.
+        l2_normalization: vectors of length 1, so scores are cosines.
+        logq_correction: correct the scores for the sampling of negatives.
+        seed: of the first weights.
+
+    Raises:
+        SchemaError: no item id, no query column, or a column that is neither categorical nor continuous.
+    """
+
+    registry: ClassVar[dict[str, type[RetrievalModel]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        RetrievalModel.registry[cls.__name__] = cls
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        query_mlp: MLPBlock | None,
+        item_mlp: MLPBlock | None,
+        options: EmbeddingOptions,
+        samplers: Sequence[Sampler],
+        logits_temperature: float,
+        l2_normalization: bool,
+        logq_correction: bool,
+        seed: int,
+    ) -> None:
+        self.query_schema, self.item_schema = _sides(schema)
+        self.schema = self.query_schema + self.item_schema
+        self.query_mlp, self.item_mlp, self.options = query_mlp, item_mlp, options
+        self.samplers, self.logits_temperature = tuple(samplers), logits_temperature
+        self.l2_normalization, self.logq_correction = l2_normalization, logq_correction
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            tables = EmbeddingTables(split_inputs(self.schema)[0], options)
+            query = build_tower(self.query_schema, tables, options, query_mlp, l2_normalization=l2_normalization)
+            item = build_tower(self.item_schema, tables, options, item_mlp, l2_normalization=l2_normalization)
+        self.towers = TwoTowers(tables, query, item).eval()
+        self.item_id: str = self.item_schema.select_by_tag(Tags.ITEM_ID).first.name
+        self.items: ItemTable | None = None
+        self.metrics: tuple[str | Metric, ...] = (RecallAt(10), NDCGAt(10))
+        self.compile()
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments besides the schema, as JSON can hold them."""
+        raise TypeError(f"{type(self).__name__}: a retrieval model says its settings. Define `settings`.")
+
+    @classmethod
+    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
+        """The model that `settings` described, untrained."""
+        raise TypeError(f"{cls.__name__}: a retrieval model is built from its settings. Define `from_settings`.")
+
+    def compile(
+        self,
+        optimizer: str | OptimizerSettings = "adam",
+        *,
+        learning_rate: float | None = None,
+        loss: str | None = None,
+        metrics: Iterable[str | Metric] | None = None,
+        precision: str = "auto",
+        run_eagerly: bool = False,
+    ) -> None:
+        """Choose how to train and what to measure.
+
+        Args:
+            optimizer: `"adam"`, `"adagrad"`, `"sgd"`, or one with settings such as `Adam(learning_rate=0.01)`.
+            learning_rate: for an optimizer given by name.
+            loss: `"softmax"` (the default) or `"bpr"`.
+            metrics: of the lists over the whole catalogue; by default Recall and NDCG at 10.
+            precision: of the matrix products in training: `"float32"`, `"bfloat16"`, or `"auto"`, which is bfloat16
+                where the processor multiplies it fast.
+            run_eagerly: for debugging: plain float32 whatever `precision` says.
+
+        Raises:
+            UnknownNameError: a name that is not known.
+            SettingError: a setting out of range.
+        """
+        self.optimizer = optimizer_settings(optimizer, learning_rate)
+        self.precision = "float32" if run_eagerly else precision
+        chosen_precision(self.precision, torch.device("cpu"))
+        self.loss = loss or "softmax"
+        self._retrieval_loss(torch.float32)
+        if metrics is not None:
+            self.metrics = tuple(metrics)
+
+    def _retrieval_loss(self, precision: torch.dtype) -> RetrievalLoss:
+        return RetrievalLoss(
+            self.samplers,
+            loss=self.loss,
+            logq_correction=self.logq_correction,
+            temperature=self.logits_temperature,
+            precision=precision,
+        )
+
+    def fit(
+        self,
+        train: Dataset,
+        validation_data: Dataset | None = None,
+        *,
+        batch_size: int = 4096,
+        epochs: int = 1,
+        callbacks: Iterable[Callback] = (),
+        exclude: Dataset | None = None,
+        resume_from: str | Path | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        verbose: bool = True,
+    ) -> History:
+        """Train on rows of (query, item) and measure on `validation_data` after each epoch.
+
+        Args:
+            train: the rows; each is a positive.
+            validation_data: later rows; metrics over all items of `train`, once per query.
+            batch_size: rows of a step; the other rows' items are its negatives.
+            epochs: in all, those of a resumed checkpoint included.
+            callbacks: `EarlyStopping`, `Checkpoint`, or your own.
+            exclude: rows whose items are left out of each query's validation list, usually `train`.
+            resume_from: a folder that `Checkpoint` wrote.
+            device: `"auto"`, `"cpu"`, `"cuda"`.
+            seed: of order, dropout and sampled negatives.
+            verbose: progress bars and a line per epoch on stderr.
+
+        Raises:
+            UnknownColumnError: a column of the schema is missing.
+            DataError: no rows, or an id column with nulls or fractional numbers.
+            SettingError: a code outside its column's categories, or a setting out of range.
+            NonFiniteLossError: the loss became NaN or infinite.
+        """
+        train.select(self.schema)  # a missing column is refused here, with the nearest name
+        check_ids(train, self._id_columns(), where="fit")
+        self.items = ItemTable.from_dataset(train, self.item_schema)
+        chosen = chosen_device(device)
+        self.towers.to(chosen)
+        trainer = Trainer(
+            self.towers,
+            ModelOptimizer(self.towers, self.optimizer),
+            Loader(train, batch_size, seed=seed, columns=self.schema.column_names, targets=()),
+            self._step(chosen),
+            seed=seed,
+        )
+        validate = None
+        if validation_data is not None:
+            queries = self._queries_of(validation_data, exclude)
+            validate = lambda: self._measure(queries, self.metrics)  # noqa: E731 # one expression, named by its role
+        return trainer.fit(epochs, validate=validate, callbacks=callbacks, resume_from=resume_from, verbose=verbose)
+
+    def _id_columns(self) -> list[str]:
+        return self.schema.select_by_tag([Tags.ITEM_ID, Tags.USER_ID]).column_names
+
+    def _step(self, device: torch.device) -> RetrievalStep:
+        items = self._fitted()
+        draws = any(not isinstance(sampler, InBatchSampler) for sampler in self.samplers)
+        return RetrievalStep(
+            self.towers,
+            self._retrieval_loss(chosen_precision(self.precision, device)),
+            item_schema=self.item_schema,
+            item_id=self.item_id,
+            item_ids=torch.tensor(items.ids, dtype=torch.int64, device=device),
+            item_counts=torch.tensor(items.counts, device=device),
+            item_features={name: t.to(device) for name, t in items.features().items()} if draws else {},
+        )
+
+    def evaluate(
+        self,
+        dataset: Dataset,
+        *,
+        metrics: Iterable[str | Metric] | None = None,
+        exclude: Dataset | None = None,
+    ) -> dict[str, float]:
+        """Metrics of each query's list over the whole catalogue, and the popularity list's beside them.
+
+        Rows with one user id make one query, with the features of its first row; without a user id each row is one.
+
+        Args:
+            dataset: held-out rows.
+            metrics: by default the compiled ones.
+            exclude: rows whose items are left out of each query's list, usually the training data.
+
+        Returns: each metric by name, the popularity baseline's with `popularity_` before it.
+
+        Raises:
+            NotFittedError: the model knows no items yet.
+            DataError: no rows, or an id column with nulls.
+        """
+        return self._measure(self._queries_of(dataset, exclude), self.metrics if metrics is None else tuple(metrics))
+
+    def judge(
+        self, dataset: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude: Dataset | None = None
+    ) -> Judgement:
+        """Like `evaluate`, with the values of every query."""
+        queries = self._queries_of(dataset, exclude)
+        return self._judge(queries, self.metrics if metrics is None else tuple(metrics))
+
+    def _queries_of(self, dataset: Dataset, exclude: Dataset | None) -> HeldOut:
+        items = self._fitted()
+        ids = self._id_columns()
+        check_ids(dataset, ids, where="evaluate")
+        return HeldOut.from_dataset(dataset, exclude, self.query_schema, items)
+
+    def _judge(self, queries: HeldOut, metrics: Sequence[str | Metric]) -> Judgement:
+        items = self._fitted()
+        return judge(
+            encode_rows(self.towers.query, queries.dataset),
+            encode_rows(self.towers.candidate, items.dataset()),
+            queries.relevant,
+            metrics=metrics,
+            excluded=queries.excluded,
+            popularity=torch.tensor(items.counts),
+        )
+
+    def _measure(self, queries: HeldOut, metrics: Sequence[str | Metric]) -> dict[str, float]:
+        values = self._judge(queries, metrics).values
+        counts = torch.tensor(self._fitted().counts)
+        popular = judge_popularity(counts, queries.relevant, metrics=metrics, excluded=queries.excluded)
+        return {**values, **{POPULARITY + name: value for name, value in popular.values.items()}}
+
+    def predict(self, dataset: Dataset, *, batch_size: int = 4096) -> Dataset:
+        """The rows with their query's score for their item in a column `score`."""
+        query = encode_rows(self.towers.query, dataset, batch_size=batch_size)
+        item = encode_rows(self.towers.candidate, dataset, batch_size=batch_size)
+        return Dataset(dataset.compute().with_columns(pl.Series("score", (query * item).sum(dim=1).numpy())))
+
+    @property
+    def query_encoder(self) -> Encoder:
+        """A copy of the query tower on its own, to save, export or serve."""
+        return Encoder.from_tower(self.towers.query, self.options, self.query_mlp)
+
+    @property
+    def candidate_encoder(self) -> Encoder:
+        """A copy of the candidate tower on its own."""
+        return Encoder.from_tower(self.towers.candidate, self.options, self.item_mlp)
+
+    def query_embeddings(self, dataset: Dataset, *, batch_size: int = 1024, index: str | None = None) -> Dataset:
+        """One row per user: the query's feature columns (only the id with `index=Tags.USER_ID`), then "0", "1", ..."""
+        return _embeddings(self.towers.query, dataset, Tags.USER_ID, index, batch_size)
+
+    def candidate_embeddings(
+        self, dataset: Dataset | None = None, *, batch_size: int = 1024, index: str | None = None
+    ) -> Dataset:
+        """One row per item: the item's feature columns (only the id with `index=Tags.ITEM_ID`), then "0", "1", ...
+
+        Without a dataset: all items of the training data.
+        """
+        rows = self._fitted().dataset() if dataset is None else dataset
+        return _embeddings(self.towers.candidate, rows, Tags.ITEM_ID, index, batch_size)
+
+    item_embeddings = candidate_embeddings
+
+    def to_top_k_encoder(
+        self, candidates: Dataset | None = None, *, k: int = 10, index: str = "exact", target_recall: float = 0.99
+    ) -> TopKEncoder:
+        """The query tower and an index over candidates as one object that answers with items.
+
+        Args:
+            candidates: rows of item features; by default all items of the training data.
+            k: length of the answers.
+            index: `"exact"`, `"auto"`, `"flat"`, `"hnsw"` or `"ivf"`.
+            target_recall: what an approximate index is tuned to, against exact search.
+        """
+        rows = _unique(self._fitted().dataset() if candidates is None else candidates, self.item_schema, Tags.ITEM_ID)
+        vectors = encode_rows(self.towers.candidate, rows).numpy()
+        ids = rows.compute()[self.item_id].to_numpy().astype(np.int64)
+        return TopKEncoder.build(self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a folder: schema, settings, weights, items."""
+        items = self._fitted()
+        with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
+            write_json(folder / "settings.json", self.settings())
+            self.schema.save(folder)
+            weights = {name: t.cpu().contiguous() for name, t in self.towers.state_dict().items()}
+            save_file(weights, folder / "weights.safetensors")
+            items.save(folder / "items.parquet")
+
+    @classmethod
+    def load(cls, path: str | Path) -> RetrievalModel:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no such folder, another kind, changed files, or a newer version.
+        """
+        folder = Path(path)
+        manifest = read_manifest(folder, kind=KIND, version=VERSION)
+        if manifest["model"] not in cls.registry:
+            raise FormatError(
+                f"{folder}: it holds a {manifest['model']!r}, which this Tamis does not know. Upgrade it."
+            )
+        kind = cls.registry[manifest["model"]]
+        model = kind.from_settings(Schema.load(folder), read_json(folder / "settings.json"))
+        model.towers.load_state_dict(load_file(folder / "weights.safetensors"))
+        model.items = ItemTable.load(folder / "items.parquet", model.item_schema)
+        return model
+
+    def _fitted(self) -> ItemTable:
+        if self.items is None:
+            raise NotFittedError(f"{type(self).__name__}: it knows no items yet. Call fit, or load a fitted model.")
+        return self.items
+
+    def __repr__(self) -> str:
+        known = "not fitted" if self.items is None else f"{len(self.items):,} items"
+        sides = f"query={self.query_schema.column_names}, item={self.item_schema.column_names}"
+        return f"{type(self).__name__}({known}, {sides})"
+
+
+def _sides(schema: Schema) -> tuple[Schema, Schema]:
+    """The query's and the candidate's columns."""
+    schema = schema.excluding_by_tag(Tags.TARGET)
+    item = schema.select_by_tag(Tags.ITEM)
+    query = schema.select_by_tag([Tags.USER, Tags.SESSION, Tags.CONTEXT]) - item
+    ids = item.select_by_tag(Tags.ITEM_ID)
+    if len(ids) != 1:
+        raise SchemaError(
+            f"the model's schema has {len(ids)} item id columns {ids.column_names}, but needs one. Tag one column with "
+            "TagAsItemID in the workflow, or with Tags.ITEM_ID in the schema."
+        )
+    if not len(query):
+        raise SchemaError(
+            "the model's schema has no query columns. Tag some with USER, SESSION or CONTEXT, for example with "
+            "TagAsUserID in the workflow."
+        )
+    return query, item
+
+
+def _unique(dataset: Dataset, schema: Schema, id_tag: str) -> Dataset:
+    """The schema's columns in memory, first row per id; all rows where the schema has no such id."""
+    rows = dataset.select(schema).scan()
+    ids = schema.select_by_tag(id_tag)
+    return Dataset(
+        Dataset(first_rows(rows, ids.first.name) if len(ids) else rows, schema=schema).compute(), schema=schema
+    )
+
+
+def _embeddings(tower: Tower, dataset: Dataset, id_tag: str, index: str | None, batch_size: int) -> Dataset:
+    rows = _unique(dataset, tower.schema, id_tag)
+    vectors = encode_rows(tower, rows, batch_size=batch_size)
+    kept = tower.schema if index is None else tower.schema.select_by_tag(index)
+    frame = with_vectors(rows.compute().select(kept.column_names), vectors)
+    numbers = Schema(ColumnSchema(str(i), "float32") for i in range(vectors.shape[1]))
+    return Dataset(frame, schema=kept + numbers)

@@ -1,0 +1,1 @@
+"""Batches to vectors: pure torch modules."""

@@ -1,0 +1,1 @@
+"""How parameters are found: losses, negatives, optimizers, the loop."""

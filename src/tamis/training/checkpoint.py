@@ -1,0 +1,66 @@
+"""A training that can go on: weights, optimizer, place in the data, random numbers, history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tamis.errors import FormatError
+from tamis.folders import read_json, read_manifest, saving, write_json
+
+if TYPE_CHECKING:
+    from tamis.training.trainer import Trainer
+
+KIND = "checkpoint"
+VERSION = 1
+
+
+def save_checkpoint(path: str | Path, trainer: Trainer) -> None:
+    """Write the trainer's whole state as a folder."""
+    place = {
+        "loader": trainer.loader.state_dict(),
+        "epoch_loss": trainer.epoch_loss,
+        "epoch_rows": trainer.epoch_rows,
+        "optimizer": repr(trainer.optimizer.settings),
+        "history": trainer.history.history,
+    }
+    random = {"torch": torch.get_rng_state(), "negatives": trainer.generator.get_state()}
+    with saving(path, kind=KIND, version=VERSION) as folder:
+        save_file(_contiguous(trainer.module.state_dict()), folder / "weights.safetensors")
+        save_file(_contiguous(trainer.optimizer.state()), folder / "optimizer.safetensors")
+        save_file(random, folder / "random.safetensors")
+        write_json(folder / "place.json", place)
+
+
+def load_checkpoint(path: str | Path, trainer: Trainer) -> None:
+    """Bring a new trainer to where the saved one stood.
+
+    Raises:
+        FormatError: no checkpoint, or one of another model or optimizer.
+        SettingError: it was trained on other data or with other loader settings.
+    """
+    folder = Path(path)
+    read_manifest(folder, kind=KIND, version=VERSION)
+    place = read_json(folder / "place.json")
+    here = repr(trainer.optimizer.settings)
+    if place["optimizer"] != here:
+        raise FormatError(f"{folder}: it was trained with {place['optimizer']}, not {here}. Compile the model so.")
+    trainer.loader.load_state_dict(place["loader"])
+    try:
+        trainer.module.load_state_dict(load_file(folder / "weights.safetensors"))
+    except RuntimeError as error:
+        raise FormatError(f"{folder}: its weights are not this model's ({error}). Build the same model.") from error
+    device = next(trainer.module.parameters()).device
+    trainer.optimizer.load_state(load_file(folder / "optimizer.safetensors", device=str(device)))
+    random = load_file(folder / "random.safetensors")
+    torch.set_rng_state(random["torch"])
+    trainer.generator.set_state(random["negatives"])
+    trainer.history.history = place["history"]
+    trainer.epoch_loss, trainer.epoch_rows = place["epoch_loss"], place["epoch_rows"]
+
+
+def _contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

@@ -1,0 +1,179 @@
+"""Optimizers: a torch one for the dense parameters, a row-wise one for the embedding tables.
+
+The cost of a step depends on the rows that the batch touched, not on the size of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tamis.errors import SettingError, UnknownNameError
+from tamis.nn.embeddings import EmbeddingTables
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam; rows of embedding tables move only in the steps that touch them (lazy Adam).
+
+    Source: Kingma and Ba, Adam, ICLR 2015, algorithm 1.
+    """
+
+    learning_rate: float = 0.003
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of the dense parameters."""
+        betas = (self.beta_1, self.beta_2)
+        return torch.optim.Adam(parameters, self.learning_rate, betas, self.epsilon, self.weight_decay, fused=True)
+
+    def new_state(self, weight: Tensor) -> dict[str, Tensor]:
+        """First and second moments of every row, side by side: a touched row costs one visit to memory, not two."""
+        return {"moments": weight.new_zeros(len(weight), 2 * weight.shape[1])}
+
+    def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
+        """Move the touched rows: rows [n], distinct; gradient [n, width]."""
+        values = weight.index_select(0, rows)
+        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        moments = state["moments"].index_select(0, rows)
+        mean, square = moments.chunk(2, dim=1)
+        mean.lerp_(gradient, 1 - self.beta_1)
+        square.mul_(self.beta_2).addcmul_(gradient, gradient, value=1 - self.beta_2)
+        state["moments"].index_copy_(0, rows, moments)
+        scale = (1 - self.beta_2**step) ** 0.5
+        size = self.learning_rate / (1 - self.beta_1**step)
+        values.addcdiv_(mean, square.sqrt().div_(scale).add_(self.epsilon), value=-size)
+        weight.index_copy_(0, rows, values)
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Adagrad; an embedding row shares one accumulator (row-wise), a quarter of Adam's time and memory.
+
+    Source: Duchi et al., JMLR 2011; one accumulator per row as in Mudigere et al., ISCA 2022, section 4.1.4.
+    """
+
+    learning_rate: float = 0.05
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of the dense parameters."""
+        return torch.optim.Adagrad(parameters, self.learning_rate, weight_decay=self.weight_decay, eps=self.epsilon)
+
+    def new_state(self, weight: Tensor) -> dict[str, Tensor]:
+        """Sum of the mean squared gradients of every row."""
+        return {"square": weight.new_zeros(len(weight))}
+
+    def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
+        """Move the touched rows: rows [n], distinct; gradient [n, width]."""
+        values = weight.index_select(0, rows)
+        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        square = state["square"].index_select(0, rows).add_(gradient.square().mean(dim=1))
+        state["square"].index_copy_(0, rows, square)
+        values.addcdiv_(gradient, square.sqrt_().add_(self.epsilon)[:, None], value=-self.learning_rate)
+        weight.index_copy_(0, rows, values)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Plain gradient descent."""
+
+    learning_rate: float = 0.1
+    weight_decay: float = 0.0
+
+    def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of the dense parameters."""
+        return torch.optim.SGD(parameters, self.learning_rate, weight_decay=self.weight_decay)
+
+    def new_state(self, weight: Tensor) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
+        """Move the touched rows: rows [n], distinct; gradient [n, width]."""
+        values = weight.index_select(0, rows)
+        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        weight.index_copy_(0, rows, values.sub_(gradient, alpha=self.learning_rate))
+
+
+OptimizerSettings = Adam | Adagrad | SGD
+
+OPTIMIZERS: dict[str, type[OptimizerSettings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
+
+
+def optimizer_settings(optimizer: str | OptimizerSettings, learning_rate: float | None = None) -> OptimizerSettings:
+    """The settings of an optimizer given by name, or as they are.
+
+    Raises:
+        UnknownNameError: no optimizer of this name.
+        SettingError: a learning rate that is not above 0, or one given beside finished settings.
+    """
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in OPTIMIZERS:
+            raise UnknownNameError(optimizer, OPTIMIZERS, where="compile", what="optimizer")
+        kind = OPTIMIZERS[optimizer.lower()]
+        optimizer = kind() if learning_rate is None else kind(learning_rate=learning_rate)
+    elif learning_rate is not None:
+        raise SettingError(f"compile: learning_rate={learning_rate} beside {optimizer!r}. Set it inside the optimizer.")
+    if not optimizer.learning_rate > 0:
+        raise SettingError(f"compile: the learning rate is {optimizer.learning_rate}. Choose one above 0.")
+    return optimizer
+
+
+class ModelOptimizer:
+    """Moves all parameters of a module: tables row by row, the rest densely."""
+
+    def __init__(self, module: nn.Module, settings: OptimizerSettings) -> None:
+        self.settings = settings
+        self.num_steps = 0
+        self._tables = [part for part in module.modules() if isinstance(part, EmbeddingTables)]
+        dense = [p for p in module.parameters() if p.requires_grad]
+        self._dense = settings.dense(dense) if dense else None
+        self._parameters = dense
+        self._rows: dict[str, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Apply the gradients of the last backward and drop them."""
+        self.num_steps += 1
+        for key, weight, rows, gradient in self._touched():
+            if key not in self._rows:
+                self._rows[key] = self.settings.new_state(weight)
+            self.settings.update(weight, self._rows[key], rows.long(), gradient, self.num_steps)
+        if self._dense is not None:
+            self._dense.step()
+            self._dense.zero_grad()
+
+    def _touched(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        for i, tables in enumerate(self._tables):
+            for width, (rows, gradient) in tables.row_gradients().items():
+                yield f"{i}.{width}", tables.weights[width].data, rows, gradient
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to continue, as flat tensors."""
+        flat = {f"rows.{key}.{name}": t for key, state in self._rows.items() for name, t in state.items()}
+        if self._dense is not None:
+            for i, parameter in enumerate(self._parameters):
+                state = self._dense.state.get(parameter, {})
+                flat |= {f"dense.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        return {**flat, "num_steps": torch.tensor(self.num_steps)}
+
+    def load_state(self, flat: dict[str, Tensor]) -> None:
+        """Continue from what `state` gave."""
+        self.num_steps = int(flat["num_steps"])
+        self._rows = {}
+        for name, tensor in flat.items():
+            kind, _, rest = name.partition(".")
+            if kind == "rows":
+                key, _, part = rest.rpartition(".")
+                self._rows.setdefault(key, {})[part] = tensor.clone()
+            elif kind == "dense" and self._dense is not None:
+                index, _, part = rest.partition(".")
+                self._dense.state[self._parameters[int(index)]][part] = tensor.clone()

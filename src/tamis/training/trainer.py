@@ -1,0 +1,114 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tamis.data.batch import Batch
+from tamis.data.loader import Loader
+from tamis.errors import NonFiniteLossError, SettingError
+from tamis.progress import progress
+from tamis.training.allocator import keep_freed_memory
+from tamis.training.callbacks import Callback
+from tamis.training.checkpoint import load_checkpoint
+from tamis.training.history import History
+from tamis.training.optimizers import ModelOptimizer
+
+StepLoss = Callable[[Batch, torch.Generator], Tensor]
+Validate = Callable[[], dict[str, float]]
+
+
+class Trainer:
+    """Moves a module's parameters so that `step_loss` falls.
+
+    Args:
+        module: what is trained.
+        optimizer: moves its parameters.
+        loader: the training batches.
+        step_loss: a batch's loss, a scalar; its generator is for whatever the loss draws.
+        seed: of the generator and of torch's own random numbers (dropout).
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: ModelOptimizer, loader: Loader, step_loss: StepLoss, *, seed: int = 0
+    ) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.loader = loader
+        self.step_loss = step_loss
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        self.history = History()
+        self.should_stop = False
+        self.epoch_loss = 0.0  # sum over the rows of the running epoch
+        self.epoch_rows = 0
+
+    def fit(
+        self,
+        epochs: int,
+        *,
+        validate: Validate | None = None,
+        callbacks: Iterable[Callback] = (),
+        resume_from: str | Path | None = None,
+        verbose: bool = True,
+    ) -> History:
+        """Train until there are `epochs` epochs in all, or a callback sets `should_stop`.
+
+        Raises:
+            NonFiniteLossError: the loss became NaN or infinite; checkpoints written before stay as they are.
+            SettingError: epochs below 1.
+        """
+        if epochs < 1:
+            raise SettingError(f"fit: epochs is {epochs}. Choose 1 or more.")
+        keep_freed_memory()
+        callbacks = list(callbacks)
+        if resume_from is not None:
+            load_checkpoint(resume_from, self)
+        while self.history.num_epochs < epochs and not self.should_stop:
+            start = time.perf_counter()
+            rows_before = self.epoch_rows
+            self._train_epoch(f"epoch {self.history.num_epochs + 1}/{epochs}", callbacks, verbose=verbose)
+            seconds = time.perf_counter() - start
+            figures = {"loss": self.epoch_loss / self.epoch_rows}
+            figures["rows_per_s"] = (self.epoch_rows - rows_before) / seconds
+            self.epoch_loss, self.epoch_rows = 0.0, 0
+            self.module.eval()
+            if validate is not None:
+                figures |= {f"val_{name}": value for name, value in validate().items()}
+            self.history.add(figures)
+            for callback in callbacks:
+                callback.on_epoch_end(self)
+        for callback in callbacks:
+            callback.on_fit_end(self)
+        return self.history
+
+    def _train_epoch(self, title: str, callbacks: list[Callback], *, verbose: bool) -> None:
+        self.module.train()
+        with progress(title, self.loader.num_rows, verbose=verbose) as advance:
+            advance(self.epoch_rows)
+            for batch in self.loader:
+                loss = self._step(batch)
+                self.epoch_loss += loss * len(batch)
+                self.epoch_rows += len(batch)
+                advance(len(batch), f"loss {self.epoch_loss / self.epoch_rows:.4f}")
+                for callback in callbacks:
+                    callback.on_step_end(self)
+
+    def _step(self, batch: Batch) -> float:
+        loss = self.step_loss(batch, self.generator)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"fit: the loss is {value} at step {self.optimizer.num_steps + 1}, epoch "
+                f"{self.history.num_epochs + 1}. Lower the learning rate, or look for NaN and huge values in the "
+                "continuous columns. Checkpoints written before are kept."
+            )
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        self.optimizer.step()
+        return value
