@@ -53,7 +53,7 @@ _HOME = {
     "leave_last_out": "tamis.data.split",
     "load_index": "tamis.index",
     "load_model": "tamis.models",
-    "ops": "tamis.features.ops",
+    "ops": "tamis.ops",
     "split_by_time": "tamis.data.split",
     "unique_rows_by_features": "tamis.data.unique_rows",
     "write_report": "tamis.evaluation.report",
@@ -83,6 +83,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from tamis import datasets as datasets
     from tamis import errors as errors
+    from tamis import ops as ops
     from tamis.data.dataset import Dataset as Dataset
     from tamis.data.loader import Loader as Loader
     from tamis.data.split import leave_last_out as leave_last_out
@@ -99,7 +100,6 @@ if TYPE_CHECKING:
     from tamis.evaluation.metrics import PrecisionAt as PrecisionAt
     from tamis.evaluation.metrics import RecallAt as RecallAt
     from tamis.evaluation.report import write_report as write_report
-    from tamis.features import ops as ops
     from tamis.features.workflow import Workflow as Workflow
     from tamis.index import ExactIndex as ExactIndex
     from tamis.index import FaissIndex as FaissIndex

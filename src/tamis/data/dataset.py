@@ -42,21 +42,28 @@ class Dataset:
     files: tuple[str, ...]
     schema: Schema
     _origin: tuple[str, ...]  # the files behind a computation, to name the broken one
-    _frame: pl.LazyFrame
+    _computed: pl.LazyFrame | None  # the rows where they are not files
 
     def __init__(self, source: Any, schema: Schema | None = None) -> None:
         where = "Dataset"
         if isinstance(source, Dataset):
-            self.files, self._origin, self._frame = source.files, source._origin, source._frame
+            self.files, self._origin, self._computed = source.files, source._origin, source._computed
             schema = schema or source.schema
         else:
             self.files = self._origin = _files_of(source)
-            self._frame = pl.scan_parquet(list(self.files), glob=False) if self.files else _lazy_frame(source)
+            self._computed = None if self.files else _lazy_frame(source)
             beside = None if schema is not None else schema_beside(self.files)
             if beside is not None:
                 schema, where = beside
         present = self._read(self._frame.collect_schema)
         self.schema = _bare_schema(present) if schema is None else _with_present_dtypes(schema, present, where)
+
+    @property
+    def _frame(self) -> pl.LazyFrame:
+        if self._computed is not None:
+            return self._computed
+        # Anew each time: a scan remembers the footers, and the files may have been replaced since.
+        return pl.scan_parquet(list(self.files), glob=False)
 
     @property
     def column_names(self) -> list[str]:
@@ -108,7 +115,7 @@ class Dataset:
 
     def _derived(self, frame: pl.LazyFrame, schema: Schema) -> Dataset:
         derived = Dataset.__new__(Dataset)
-        derived.files, derived._origin, derived._frame = (), self._origin, frame
+        derived.files, derived._origin, derived._computed = (), self._origin, frame
         derived.schema = _with_present_dtypes(schema, derived._read(frame.collect_schema), "Dataset")
         return derived
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,13 +44,16 @@ def _in_folder(folder: Path) -> tuple[str, ...]:
 
 
 def _matching(pattern: Path) -> tuple[str, ...]:
-    root = Path(pattern.anchor)
-    found = sorted(root.glob(str(pattern.relative_to(pattern.anchor))))
+    fixed = Path(*itertools.takewhile(lambda part: not any(sign in part for sign in _GLOB_SIGNS), pattern.parts))
+    wild = pattern.relative_to(fixed)
+    found = sorted(fixed.glob(str(wild)))
+    if not _is_hidden(wild):  # hidden only matches hidden, as in a shell
+        found = [match for match in found if not _is_hidden(match.relative_to(fixed))]
     files: list[str] = []
     for match in found:
         if match.is_dir() and any(match.glob("**/*.parquet")):
             files += _in_folder(match)
-        elif match.is_file() and match.name != SCHEMA_FILE and not match.name.startswith("."):
+        elif match.is_file() and match.name != SCHEMA_FILE:
             files.append(str(match))
     if not files:
         raise DataError(f"{pattern}: no file matches. Check the pattern and the folder.")

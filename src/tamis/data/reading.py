@@ -23,18 +23,15 @@ def reading(action: Callable[[], T], where: str, files: Sequence[str] = ()) -> T
     """
     try:
         return action()
-    except pl.exceptions.ColumnNotFoundError as error:
-        broken = _broken_file(files)
-        if broken is not None:
-            raise unreadable(*broken) from error
-        raise DataError(f"{where}: a column is missing ({first_line(error)}). Check the columns asked for.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        broken = _broken_file(files)
+        # A value that no cast or expression takes is no file's fault, and reading all files again would be slow.
+        broken = None if isinstance(error, pl.exceptions.InvalidOperationError) else _broken_file(files)
         if broken is not None:
             raise unreadable(*broken) from error
-        raise DataError(
-            f"{where}: the rows cannot be computed ({first_line(error)}). Check the values and the expressions used."
-        ) from error
+        wrong, way_out = "the rows cannot be computed", "Check the values and the expressions used."
+        if isinstance(error, pl.exceptions.ColumnNotFoundError):
+            wrong, way_out = "a column is missing", "Check the columns asked for."
+        raise DataError(f"{where}: {wrong} ({first_line(error)}). {way_out}") from error
 
 
 def unreadable(file: str, reason: str) -> DataError:

@@ -54,9 +54,9 @@ def pieces_of(group_rows: Sequence[int], start: int, stop: int) -> list[Piece]:
     """The rows from `start` up to `stop`, counted over all groups, as pieces of groups."""
     pieces, before = [], 0
     for group, rows in enumerate(group_rows):
-        piece = Piece(group, max(start - before, 0), min(stop - before, rows))
-        if len(piece) > 0:
-            pieces.append(piece)
+        first, last = max(start - before, 0), min(stop - before, rows)
+        if first < last:
+            pieces.append(Piece(group, first, last))
         before += rows
     return pieces
 
@@ -74,7 +74,7 @@ def row_source(dataset: Dataset, columns: Sequence[str]) -> RowSource:
         return FrameSource(chosen.compute())
     folder = tempfile.mkdtemp(prefix="tamis-loader-")
     try:
-        source = ParquetSource(chosen.to_parquet(Path(folder) / "rows").files, columns)
+        source = ParquetSource(chosen.to_parquet(Path(folder) / "rows").files, columns, name="Loader")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -91,8 +91,8 @@ def reads_files(frame: pl.LazyFrame) -> bool:
 class ParquetSource:
     """Row groups of local parquet files; only the footers are read at the start."""
 
-    def __init__(self, files: Sequence[str], columns: Sequence[str]) -> None:
-        self._columns = list(columns)
+    def __init__(self, files: Sequence[str], columns: Sequence[str], *, name: str | None = None) -> None:
+        self._columns, self._name = list(columns), name
         self._footers = [self._footer(file) for file in files]
         self._groups = [
             (i, group) for i, (_, footer) in enumerate(self._footers) for group in range(footer.num_row_groups)
@@ -129,8 +129,8 @@ class ParquetSource:
         return table.slice(piece.start, len(piece))
 
     def where(self, piece: Piece) -> str:
-        """The piece's file."""
-        return self._footers[self._groups[piece.group][0]][0]
+        """The piece's file, or the name given for all of them."""
+        return self._name or self._footers[self._groups[piece.group][0]][0]
 
 
 class FrameSource:

@@ -72,9 +72,9 @@ def split_by_time(
     times = dataset.select(column).compute()[column].sort()
     if times.null_count():
         raise DataError(f"split_by_time: {times.null_count():,} rows have no {column!r}. Drop or fill them first.")
-    cuts = [times[min(round(len(times) * sum(fractions[:part])), len(times) - 1)] for part in range(1, len(fractions))]
-    borders = [times.min(), *cuts]
-    if len(times) == 0 or len(set(borders)) < len(borders):
+    starts = [round(len(times) * sum(fractions[:part])) for part in range(1, len(fractions))]
+    cuts = [times[min(start, len(times) - 1)] for start in starts] if len(times) else []
+    if len({times.min(), *cuts}) < len(fractions):
         raise DataError(
             f"split_by_time: {len(times):,} rows with {times.n_unique():,} different {column!r} do not make parts of "
             f"{tuple(fractions)}. Give other fractions or more rows."

@@ -66,7 +66,7 @@ def generate_data(
         SettingError: a number out of its range.
         SchemaError: a column without a domain, or without user and item ids where a truth is to be planted.
     """
-    _check(num_rows, set_sizes, signal)
+    _check(num_rows, set_sizes, seed, signal)
     schema = named_schema(name_or_schema) if isinstance(name_or_schema, str) else name_or_schema
     world: _World = (
         IndependentWorld(schema, num_rows)
@@ -92,12 +92,12 @@ def oracle_of(name_or_schema: str | Schema, num_rows: int, seed: int = 42, signa
     """
     if signal == 0:
         raise SettingError("oracle_of: signal=0 plants no truth. Compare with popularity, which is the best there.")
-    _check(num_rows, (1.0,), signal)
+    _check(num_rows, (1.0,), seed, signal)
     schema = named_schema(name_or_schema) if isinstance(name_or_schema, str) else name_or_schema
     return PlantedWorld(schema, num_rows, seed=seed, signal=1.0 if signal is None else signal)
 
 
-def _check(num_rows: int, set_sizes: Sequence[float], signal: float | None) -> None:
+def _check(num_rows: int, set_sizes: Sequence[float], seed: int, signal: float | None) -> None:
     if num_rows < 1:
         raise SettingError(f"generate_data: num_rows is {num_rows}. Ask for at least one row.")
     if not set_sizes or min(set_sizes) <= 0 or not math.isclose(sum(set_sizes), 1.0, abs_tol=1e-6):
@@ -108,6 +108,8 @@ def _check(num_rows: int, set_sizes: Sequence[float], signal: float | None) -> N
         raise SettingError(
             f"generate_data: {num_rows} rows in parts of {tuple(set_sizes)} leave one part empty. Ask for more rows."
         )
+    if seed < 0:
+        raise SettingError(f"generate_data: seed is {seed}. Give a whole number from 0 on.")
     if signal is not None and not 0 <= signal <= 10:
         raise SettingError(f"generate_data: signal is {signal}. Give a number from 0 (none) to 10; 1 is the default.")
 

@@ -54,12 +54,13 @@ def _id_column(schema: Schema, tag: str) -> ColumnSchema | None:
 def _draw_ids(generator: np.random.Generator, column: ColumnSchema, num_rows: int) -> Array:
     low, high = bounds(column)
     drawn = np.exp(generator.standard_normal(num_rows, dtype=np.float32) + np.float32(3)).astype(np.int64)
-    return np.clip(drawn, int(low), int(high))
+    ids: Array = np.clip(drawn, int(low), int(high))
+    return ids
 
 
 def _bins(column: ColumnSchema, owner: ColumnSchema) -> Array:
     """The column's value for each id 0, 1, ...: equal-width bins of the ids that occur."""
     widest = min(int(bounds(owner)[1]), _WIDEST_ID)
     shares = np.minimum(np.arange(_WIDEST_ID + 1), widest) / widest
-    bins: Array = np.maximum(np.ceil(shares * size(column)).astype(np.int64) - 1, 0)
-    return bins + int(bounds(column)[0])
+    bins: Array = np.maximum(np.ceil(shares * size(column)).astype(np.int64) - 1, 0) + int(bounds(column)[0])
+    return bins

@@ -60,9 +60,16 @@ def movielens(name: str, path: str | Path) -> MovieLens:
             "movies.parquet. Give the folder that holds one of these sets."
         )
     interactions, users, movies = frames
-    return MovieLens(_interactions(interactions), Dataset(users, schema=_USERS), _items(movies))
+    return MovieLens(_interactions(interactions), Dataset(_same_dtypes(users), schema=_USERS), _items(movies))
 
 
+_WHOLE: dict[str, type[pl.DataType]] = {
+    "user_id": pl.Int32,
+    "movie_id": pl.Int32,
+    "age": pl.Int32,
+    "rating": pl.Int8,
+    "timestamp": pl.Int64,
+}
 _TABLES = (("interactions", "ratings"), ("users",), ("movies",))
 
 
@@ -71,6 +78,7 @@ def _table(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _interactions(ratings: pl.DataFrame) -> Dataset:
+    ratings = _same_dtypes(ratings)
     if "position" not in ratings.columns:
         ratings = ratings.sort("user_id", "timestamp", maintain_order=True)
         place = pl.int_range(pl.len(), dtype=pl.Int32).over("user_id")
@@ -83,7 +91,11 @@ def _interactions(ratings: pl.DataFrame) -> Dataset:
 def _items(movies: pl.DataFrame) -> Dataset:
     if "year" not in movies.columns:
         movies = movies.with_columns(_year())
-    return Dataset(movies, schema=_ITEMS)
+    return Dataset(_same_dtypes(movies), schema=_ITEMS)
+
+
+def _same_dtypes(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(pl.col(name).cast(dtype) for name, dtype in _WHOLE.items() if name in table.columns)
 
 
 def _year() -> pl.Expr:
@@ -94,11 +106,8 @@ def _read_1m(folder: Path) -> list[pl.DataFrame]:
     ratings = _lines(folder / "ratings.dat", "::", ["user_id", "movie_id", "rating", "timestamp"])
     users = _lines(folder / "users.dat", "::", ["user_id", "gender", "age", "occupation", "zip_code"])
     movies = _lines(folder / "movies.dat", "::", ["movie_id", "title", "genres"])
-    return [
-        ratings.select(_whole("user_id", "movie_id"), _whole("rating", dtype=pl.Int8), _time()),
-        users.with_columns(_whole("user_id", "age", "occupation")),
-        movies.with_columns(_whole("movie_id"), pl.col("genres").str.split("|"), _year()),
-    ]
+    users = users.with_columns(_number(users["occupation"], pl.Int32, folder / "users.dat"))  # a word in 100k
+    return [ratings, users, movies.with_columns(pl.col("genres").str.split("|"))]
 
 
 def _read_100k(folder: Path) -> list[pl.DataFrame]:
@@ -106,24 +115,12 @@ def _read_100k(folder: Path) -> list[pl.DataFrame]:
     users = _lines(folder / "u.user", "|", ["user_id", "age", "gender", "occupation", "zip_code"])
     head = ["movie_id", "title", "release_date", "video_release_date", "imdb_url"]
     movies = _lines(folder / "u.item", "|", [*head, *_GENRES_100K])
-    genres = pl.concat_list(pl.when(pl.col(g) == "1").then(pl.lit(g)) for g in _GENRES_100K).list.drop_nulls()
-    return [
-        ratings.select(_whole("user_id", "movie_id"), _whole("rating", dtype=pl.Int8), _time()),
-        users.with_columns(_whole("user_id", "age")),
-        movies.select(_whole("movie_id"), "title", genres.alias("genres"), _year()),
-    ]
-
-
-def _whole(*names: str, dtype: type[pl.DataType] = pl.Int32) -> pl.Expr:
-    return pl.col(*names).cast(dtype)
-
-
-def _time() -> pl.Expr:
-    return pl.col("timestamp").cast(pl.Int64)
+    genres = pl.concat_list([pl.when(pl.col(g) == "1").then(pl.lit(g)) for g in _GENRES_100K]).list.drop_nulls()
+    return [ratings, users, movies.select("movie_id", "title", genres.alias("genres"))]
 
 
 def _lines(file: Path, separator: str, names: Sequence[str]) -> pl.DataFrame:
-    """The parts of each line of a Latin-1 file as text."""
+    """The parts of each line of a Latin-1 file; the ones named in `_WHOLE` as numbers."""
     text = file.read_text(encoding="latin-1").splitlines()
     lines = pl.DataFrame({"line": text}).filter(pl.col("line") != "")
     parts = lines.select(pl.col("line").str.split(separator))["line"]
@@ -133,7 +130,16 @@ def _lines(file: Path, separator: str, names: Sequence[str]) -> pl.DataFrame:
             f"{file}, line {wrong[0] + 1}: {text[wrong[0]]!r} does not have {len(names)} parts ({', '.join(names)}) "
             f"between {separator!r}. Take the original file."
         )
-    return parts.list.to_struct(fields=list(names)).struct.unnest()
+    table = parts.list.to_struct(fields=list(names)).struct.unnest()
+    return table.with_columns(_number(table[name], _WHOLE[name], file) for name in names if name in _WHOLE)
+
+
+def _number(text: pl.Series, dtype: type[pl.DataType], file: Path) -> pl.Series:
+    numbers = text.cast(dtype, strict=False)
+    if numbers.null_count():
+        wrong = text.filter(numbers.is_null())[0]
+        raise DataError(f"{file}: a value of {text.name!r} is no whole number ({wrong!r}). Take the original file.")
+    return numbers
 
 
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[pl.DataFrame]]]] = {

@@ -77,7 +77,8 @@ class PlantedWorld:
     @property
     def popularity(self) -> Array:
         """Share of each item of `item_ids` in the impressions of a user without interests."""
-        return self._truth.popularity[self._item_order]
+        popularity: Array = self._truth.popularity[self._item_order]
+        return popularity
 
     def click_probability(self, user_ids: Array, item_ids: Array, positions: Array | None = None) -> Array:
         """Probability that the user clicks the item once it is shown, for pairs of ids; 1 without a binary target.
@@ -105,11 +106,9 @@ class PlantedWorld:
         Raises:
             DataError: an id that the world does not have.
         """
-        users = self._users_at(user_ids)
-        shown = self._truth.impression_probability(users)
-        affinity = self._truth.users[users] @ self._truth.items.T
-        clicked = shown * self._taken(0, affinity)
-        return np.log(clicked / clicked.sum(axis=1, keepdims=True))[:, self._item_order]
+        weights = self._next_weights(user_ids)
+        log_probability: Array = np.log(weights / weights.sum(axis=1, keepdims=True))
+        return log_probability
 
     def best_items(self, user_ids: Array, k: int = 10, *, seen: pl.DataFrame | None = None) -> Array:
         """The `k` items that each user most probably clicks next, best first, [users, k] of raw ids.
@@ -126,10 +125,11 @@ class PlantedWorld:
         if not 1 <= k <= num_items:
             raise SettingError(f"best_items: k is {k}, but the world has {num_items} items. Ask for 1 to {num_items}.")
         found = [
-            _best(_without(self.next_item_log_prob(block), self._pairs(seen, block)), k)
+            _best(_without(self._next_weights(block), self._pairs(seen, block)), k)
             for block in _blocks(user_ids, num_items)
         ]
-        return self.item_ids[np.concatenate(found) if found else np.empty((0, k), np.int64)]
+        best: Array = self.item_ids[np.concatenate(found) if found else np.empty((0, k), np.int64)]
+        return best
 
     def draw(self, generator: np.random.Generator, start: int, num_rows: int) -> pl.DataFrame:
         """Rows `start` to `start + num_rows` of the stream."""
@@ -171,8 +171,17 @@ class PlantedWorld:
             if column.name not in drawn and not column.is_list:
                 drawn[column.name] = to_series(column, _graded(generator, column, affinity))
 
+    def _next_weights(self, user_ids: Array) -> Array:
+        users = self._users_at(user_ids)
+        affinity = self._truth.users[users] @ self._truth.items.T
+        weights: Array = self._truth.impression_probability(users) * self._taken(0, affinity)
+        return weights[:, self._item_order]
+
     def _affinity(self, users: Array, items: Array) -> Array:
-        return np.einsum("ij,ij->i", self._truth.users.take(users, axis=0), self._truth.items.take(items, axis=0))
+        affinity: Array = np.einsum(
+            "ij,ij->i", self._truth.users.take(users, axis=0), self._truth.items.take(items, axis=0)
+        )
+        return affinity
 
     def _taken(self, number: int, affinity: Array) -> Array:
         """Probability of target `number`, given that the one before it is 1 and that the user looked."""
@@ -209,6 +218,7 @@ class PlantedWorld:
         rows = pl.DataFrame({"user": user_ids}).with_row_index("row")
         own = seen.select(user=pl.col(self._user_id.name).cast(rows["user"].dtype), item=self._item_id.name)
         pairs = rows.join(own, on="user")
+        self._items_at(pairs["item"].to_numpy())  # refuses ids that the world does not have
         return pairs["row"].to_numpy(), np.searchsorted(self.item_ids, pairs["item"].to_numpy())
 
 
@@ -261,9 +271,16 @@ def _blocks(ids: Array, num_items: int) -> Iterator[Array]:
 
 
 def _without(scores: Array, pairs: tuple[Array, Array]) -> Array:
-    scores[pairs] = -np.inf
+    scores[pairs] = -1.0  # below every weight
     return scores
 
 
 def _best(scores: Array, k: int) -> Array:
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    """Places of the `k` largest of each row, largest first, ties in the order of place."""
+    found = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(scores, found, axis=1)
+    last = values.min(axis=1, keepdims=True)
+    torn = (scores == last).sum(axis=1) > (values == last).sum(axis=1)  # equal ones were left out by luck
+    found[torn] = np.sort(np.argsort(-scores[torn], axis=1, kind="stable")[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)

@@ -53,7 +53,7 @@ def judge(
         popularity=popularity,
         device=queries.device,
     )
-    chosen = queries[tally.rows.to(queries.device)]
+    chosen = queries if len(tally.rows) == len(queries) else queries[tally.rows.to(queries.device)]
     left_out = None if excluded is None else excluded.select(tally.rows)
     for start, stop, (_, positions) in top_k_blocks(chosen, candidates, tally.k, excluded=left_out):
         tally.add(start, stop, positions)

@@ -33,7 +33,7 @@ def top_k(
 
     Equal scores: the smaller position comes first, also at the end of the list. Where exclusions leave fewer than `k`
     candidates, the rest of the list is -inf at position -1. Computed in float32 (float64 when both are), on the
-    device of the queries, in about 64 MB (1 GB on a GPU) beside the result.
+    device of the queries, in some tens of MB (of a GPU about 1 GB) beside the result, however large the catalogue.
 
     Args:
         queries: [queries, dim]

@@ -14,7 +14,7 @@ Keys: TypeAlias = NDArray[Any]  # int64, uint64 or float64
 Codes: TypeAlias = NDArray[np.int32]
 
 NULL, OOV = 1, 2
-_DENSE = 1 << 22  # a range of up to so many numbers is an array, at 4 bytes a number
+_SMALL_RANGE, _SPARSE = 1 << 18, 8  # an array takes 4 bytes a number of the range, a hash table 24 to 48 a value
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -82,8 +82,7 @@ class NumberLookup:
         self.key_dtype = _key_dtype(vocabulary)
         keys, _ = self._keys(vocabulary)
         codes = np.arange(OOV + num_buckets, OOV + num_buckets + len(keys), dtype=np.int32)
-        dense = self.key_dtype != pl.Float64 and (not len(keys) or int(keys.max()) - int(keys.min()) < _DENSE)
-        self.find = (_dense if dense else _hashed)(keys, codes)
+        self.find = (_dense if self._is_dense(keys) else _hashed)(keys, codes)
 
     def codes(self, values: pl.Series) -> pl.Series:
         """The codes of a series of numbers of any dtype that compares with the vocabulary's."""
@@ -101,6 +100,11 @@ class NumberLookup:
         if values.null_count():
             codes[values.is_null().to_numpy()] = NULL
         return pl.Series(values.name, codes)
+
+    def _is_dense(self, keys: Keys) -> bool:
+        if self.key_dtype == pl.Float64 or not len(keys):
+            return not len(keys)
+        return int(keys.max()) - int(keys.min()) < max(_SMALL_RANGE, _SPARSE * len(keys))
 
     def _keys(self, values: pl.Series) -> tuple[Keys, NDArray[np.bool_] | None]:
         """The values as an array to look up, and where that lost something, so that they cannot be in the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import polars as pl
@@ -66,6 +66,10 @@ class Node:
 
     def __sub__(self, other: Any) -> Node:
         return Without(self, as_node(other))
+
+    def __iter__(self) -> Iterator[Any]:
+        # Without this, Python would take [0], [1], ... for ever.
+        raise SettingError("Workflow: a node is not a list, so * cannot unpack it. Add its columns with +.")
 
     def __getitem__(self, names: str | list[str] | tuple[str, ...]) -> Node:
         return Pick(self, (names,) if isinstance(names, str) else tuple(names))
@@ -144,7 +148,7 @@ class Step(Node):
         return condition
 
     def __repr__(self) -> str:
-        return f"{self.parents[0]!r} >> {self.op!r}"
+        return f"{self.parents[0]!r} >> {_short(self.op)}"
 
 
 class Union(Node):
@@ -243,6 +247,21 @@ def walk(node: Node) -> list[Node]:
 
     list(visit(node))
     return list(found)
+
+
+def _short(op: Op) -> str:
+    """The op as one would write it: only the settings that differ from those of a fresh one."""
+    assert is_dataclass(op)
+    written = []
+    for setting in fields(op):
+        value = getattr(op, setting.name)
+        if isinstance(value, pl.Expr) or value != _default(setting):
+            written.append(f"{setting.name}={value if isinstance(value, pl.Expr) else repr(value)}")
+    return f"{type(op).__name__}({', '.join(written)})"
+
+
+def _default(setting: Field[Any]) -> Any:
+    return setting.default_factory() if setting.default_factory is not MISSING else setting.default
 
 
 def _group(items: list[Any] | tuple[Any, ...]) -> Node:

@@ -16,7 +16,6 @@ from tamis.errors import FormatError, NotSavableError
 from tamis.features.ops.op import Op
 
 _MARK = "$tamis"  # says that a JSON object stands for something else
-_PICKLED = b"PLPYUDF"  # how Polars begins the bytes of a pickled function
 
 
 def settings_of(op: Op) -> dict[str, Any]:
@@ -99,14 +98,23 @@ def _read_expression(content: Any, where: str) -> pl.Expr:
         ) from error
 
 
-def _holds_python(content: Any) -> bool:
-    """Whether a serialised expression calls a function that is not Polars' own."""
+def _holds_python(content: Any, *, is_literal: bool = False) -> bool:
+    """Whether a serialised expression may call a function that is not Polars' own.
+
+    Polars writes such a function as the bytes of a pickle. Bytes that are values stand below a literal; any others are
+    taken for a function, which errs on the safe side.
+    """
     if isinstance(content, list):
-        whole = bytes(one for one in content if isinstance(one, int) and 0 <= one < 256)
-        return _PICKLED in whole or any(_holds_python(one) for one in content)
+        looks_like_bytes = len(content) > 3 and all(isinstance(one, int) for one in content)
+        return (looks_like_bytes and not is_literal) or any(
+            _holds_python(one, is_literal=is_literal) for one in content
+        )
     if isinstance(content, dict):
-        return any("python" in key.lower() or "anonymous" in key.lower() for key in content) or any(
-            _holds_python(one) for one in content.values()
+        return any(
+            "python" in key.lower()
+            or "anonymous" in key.lower()
+            or _holds_python(one, is_literal=is_literal or key == "Literal")
+            for key, one in content.items()
         )
     return False
 

@@ -56,10 +56,10 @@ def traced(function: pl.Expr | Callable[[Any], Any], *, where: str) -> pl.Expr:
     """The expression that a function of a frame returns; an expression comes back as it is.
 
     Raises:
-        SettingError: the function fails on the stand-in, or returns something else.
+        SettingError: the function fails on the stand-in, returns something else, or a condition over several rows.
     """
     if isinstance(function, pl.Expr):
-        return function
+        return _need_row_by_row(function, where)
     if not callable(function):
         raise SettingError(f"{where}: {function!r} is neither an expression nor a function. Give one of the two.")
     try:
@@ -76,4 +76,23 @@ def traced(function: pl.Expr | Callable[[Any], Any], *, where: str) -> pl.Expr:
             f"{where}: the function returned {result!r}, not an expression over columns. "
             'Return a condition such as df["click"] == 1.'
         )
-    return result
+    return _need_row_by_row(result, where)
+
+
+def _need_row_by_row(expr: pl.Expr, where: str) -> pl.Expr:
+    if _is_row_by_row(expr):
+        return expr
+    raise SettingError(
+        f"{where}: the condition looks at more than one row ({expr}), so a row alone would be judged differently. "
+        "Compute the number to compare with first."
+    )
+
+
+def _is_row_by_row(expr: pl.Expr) -> bool:
+    if expr.meta.is_literal() or ("element()" in str(expr) and not expr.meta.root_names()):
+        return True  # a constant; or what happens inside each row's own list
+    try:
+        separable = expr.meta.is_row_separable()  # tells of the outermost step only
+    except pl.exceptions.PolarsError:  # it cannot say without the columns' dtypes
+        separable = True
+    return separable and all(_is_row_by_row(part) for part in expr.meta.pop())

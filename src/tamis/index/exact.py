@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ class ExactIndex:
     """
 
     def __init__(self) -> None:
-        self._vectors: Vectors | None = None  # [candidates, dim] by ascending id
+        self._vectors: Vectors | None = None  # [candidates, dim] by ascending id, aligned
         self._ids: Ids = np.zeros(0, np.int64)
 
     @property
@@ -49,7 +49,7 @@ class ExactIndex:
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self._built("ExactIndex.dim").shape[1]
+        return int(self._built("ExactIndex.dim").shape[1])
 
     @property
     def ids(self) -> Ids:
@@ -59,7 +59,7 @@ class ExactIndex:
     @property
     def vectors(self) -> Vectors:
         """The vectors in the order of `ids`."""
-        return self._built("ExactIndex.vectors")
+        return self._built("ExactIndex.vectors")[: len(self)]
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -73,7 +73,7 @@ class ExactIndex:
         Raises:
             DataError: an id given twice or below 0, vectors that are not finite, lengths that differ.
         """
-        self._vectors, self._ids = as_catalogue(vectors, ids, where="ExactIndex.build")
+        self._hold(*as_catalogue(vectors, ids, where="ExactIndex.build"))
         return self
 
     def search(
@@ -89,10 +89,10 @@ class ExactIndex:
         dim = check_search(k, self._dim(), where="ExactIndex.search")
         matrix = as_vectors(queries, where="ExactIndex.search", what="query", dim=dim)
         excluded = as_exclusions(exclude, len(matrix), where="ExactIndex.search")
-        vectors, ids = self.vectors, self._ids
+        vectors, ids = self._built("ExactIndex.search"), self._ids
         if allow is not None:
             rows = rows_of(ids, np.unique(as_ids(allow, where="ExactIndex.search")))
-            vectors, ids = vectors[rows], ids[rows]
+            vectors, ids = aligned(vectors[rows]), ids[rows]
         return search_exactly(matrix, vectors, ids, k, excluded)
 
     def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
@@ -102,12 +102,12 @@ class ExactIndex:
             NotFittedError: nothing was built.
             DataError: as `build`, and vectors of another width.
         """
-        old = self._built("ExactIndex.upsert")
-        new, names = as_catalogue(vectors, ids, where="ExactIndex.upsert", dim=old.shape[1])
+        dim = check_search(1, self._dim(), where="ExactIndex.upsert")
+        new, names = as_catalogue(vectors, ids, where="ExactIndex.upsert", dim=dim)
         kept = ~np.isin(self._ids, names)
         all_ids = np.concatenate([self._ids[kept], names])
         order = np.argsort(all_ids, kind="stable")
-        self._vectors, self._ids = np.concatenate([old[kept], new])[order], all_ids[order]
+        self._hold(np.concatenate([self.vectors[kept], new])[order], all_ids[order])
 
     def remove(self, ids: ArrayLike) -> None:
         """Take ids out; unknown ids are ignored.
@@ -115,9 +115,9 @@ class ExactIndex:
         Raises:
             NotFittedError: nothing was built.
         """
-        vectors = self._built("ExactIndex.remove")
+        self._built("ExactIndex.remove")
         kept = ~np.isin(self._ids, as_ids(ids, where="ExactIndex.remove"))
-        self._vectors, self._ids = vectors[kept], self._ids[kept]
+        self._hold(self.vectors[kept], self._ids[kept])
 
     def save(self, path: str | Path) -> None:
         """Write the index as a folder, which replaces an old one as a whole.
@@ -125,9 +125,9 @@ class ExactIndex:
         Raises:
             NotFittedError: nothing was built.
         """
-        vectors = self._built("ExactIndex.save")
+        self._built("ExactIndex.save")
         with saving(path, kind="index", version=VERSION, index="exact", dim=self.dim, num_vectors=len(self)) as folder:
-            np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+            np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
             np.save(folder / "ids.npy", self._ids, allow_pickle=False)
 
     @classmethod
@@ -139,9 +139,12 @@ class ExactIndex:
         """
         check_index_kind(path, "exact")
         index = cls()
-        index._vectors = np.load(Path(path) / "vectors.npy", allow_pickle=False)
-        index._ids = np.load(Path(path) / "ids.npy", allow_pickle=False)
+        vectors, ids = (np.load(Path(path) / f"{name}.npy", allow_pickle=False) for name in ("vectors", "ids"))
+        index._hold(vectors, ids)
         return index
+
+    def _hold(self, vectors: Vectors, ids: Ids) -> None:
+        self._vectors, self._ids = aligned(vectors), ids
 
     def _dim(self) -> int | None:
         return None if self._vectors is None else self._vectors.shape[1]
@@ -152,7 +155,7 @@ class ExactIndex:
         return self._vectors
 
 
-def check_index_kind(path: str | Path, index: str) -> dict[str, object]:
+def check_index_kind(path: str | Path, index: str) -> dict[str, Any]:
     """The manifest of a saved index of this kind.
 
     Raises:
@@ -167,7 +170,7 @@ def check_index_kind(path: str | Path, index: str) -> dict[str, object]:
 
 
 def search_exactly(queries: Vectors, vectors: Vectors, ids: Ids, k: int, excluded: list[Ids] | None) -> SearchResult:
-    """The `k` best of these vectors, whose `ids` ascend; lists that run out end with -inf and -1."""
+    """The `k` best of these `aligned` vectors, whose `ids` ascend; lists that run out end with -inf and -1."""
     length = min(k, len(ids))
     scores, found = np.empty((len(queries), length), np.float32), np.empty((len(queries), length), np.int64)
     if length == 0:
@@ -175,7 +178,7 @@ def search_exactly(queries: Vectors, vectors: Vectors, ids: Ids, k: int, exclude
     step = max(1, _ENTRIES // len(ids))
     for start in range(0, len(queries), step):
         block = slice(start, start + step)
-        all_scores = _inner_products(queries[block], vectors)
+        all_scores = (queries[block] @ vectors.T)[:, : len(ids)]
         if excluded is not None:
             for row, unwanted in enumerate(excluded[block]):
                 all_scores[row, rows_of(ids, unwanted)] = NO_SCORE
@@ -186,14 +189,10 @@ def search_exactly(queries: Vectors, vectors: Vectors, ids: Ids, k: int, exclude
     return pad_lists(scores, found, k)
 
 
-def _inner_products(queries: Vectors, vectors: Vectors) -> Vectors:
-    aligned = len(vectors) // _ALIGN * _ALIGN
-    rest = np.zeros((_ALIGN, vectors.shape[1]), np.float32)
-    rest[: len(vectors) - aligned] = vectors[aligned:]
-    scores = np.empty((len(queries), aligned + _ALIGN), np.float32)
-    np.matmul(queries, vectors[:aligned].T, out=scores[:, :aligned])
-    np.matmul(queries, rest.T, out=scores[:, aligned:])
-    return scores[:, : len(vectors)]
+def aligned(vectors: Vectors) -> Vectors:
+    """The vectors, filled up with zeros to a number of rows whose inner products are all rounded alike."""
+    missing = -len(vectors) % _ALIGN
+    return np.pad(vectors, ((0, missing), (0, 0))) if missing else vectors
 
 
 def _best_rows(scores: Vectors, k: int) -> NDArray[np.int64]:

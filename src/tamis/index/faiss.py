@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamis.errors import SettingError, UnknownNameError
+from tamis.errors import DataError, SettingError, UnknownNameError
 from tamis.folders import saving
-from tamis.index.exact import VERSION, check_index_kind, search_exactly
-from tamis.index.faiss_kinds import KINDS, Structure
+from tamis.index.exact import VERSION, aligned, check_index_kind, search_exactly
+from tamis.index.faiss_structure import KINDS, Structure
 from tamis.index.protocol import (
     NO_ID,
     NO_SCORE,
@@ -41,7 +41,8 @@ class FaissIndex:
     and a list that becomes too short is searched again over all rows.
 
     Args:
-        kind: `"flat"` (exact), `"hnsw"`, `"ivf"` or `"ivf_sq8"`.
+        kind: `"flat"` (exact), `"hnsw"`, `"ivf"`, or `"ivf_sq8"`, which keeps 8 bits a number: its scores are rounded,
+            and what is added later is clipped to the range of the vectors it was built from.
         k: length of the lists that the recall is measured on.
         target_recall: share of the true best `k` that searches must find.
         seed: of the clustering and the choice of queries to tune on.
@@ -73,7 +74,7 @@ class FaissIndex:
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return int(self._built("FaissIndex.dim").faiss_index.d)
+        return self._built("FaissIndex.dim").dim
 
     @property
     def ids(self) -> Ids:
@@ -107,11 +108,16 @@ class FaissIndex:
         Raises:
             DataError: no vectors, an id given twice or below 0, vectors that are not finite, lengths that differ.
         """
-        matrix, self._id_of_row = as_catalogue(vectors, ids, where="FaissIndex.build")
+        matrix, names = as_catalogue(vectors, ids, where="FaissIndex.build")
+        if len(matrix) == 0 and self.kind.startswith("ivf"):
+            raise DataError(
+                f"FaissIndex.build: there are no vectors, so {self.kind!r} cannot divide them into cells. Choose "
+                "kind='flat', or build it when there are some."
+            )
         asked = None
         if queries is not None:
             asked = as_vectors(queries, where="FaissIndex.build", what="query", dim=matrix.shape[1])
-        self._structure = Structure.of(self.kind, matrix, seed=self.seed)
+        self._structure, self._id_of_row = Structure.of(self.kind, matrix, seed=self.seed), names
         self._remember_ids()
         tuned = tune(self._structure, matrix, asked, k=self.k, target_recall=self.target_recall, seed=self.seed)
         self.effort, self._recall = tuned
@@ -155,18 +161,24 @@ class FaissIndex:
         allowed: NDArray[np.bool_] | None,
         num_allowed: int,
     ) -> SearchResult:
-        longest = 0 if unwanted is None else max(len(rows) for rows in unwanted)
-        fetched = min(num_allowed, k + min(longest, 4 * k + 100))  # rare long exclusions are searched one by one
-        effort = min(structure.efforts[1], round(self.effort * (len(self._id_of_row) / num_allowed) ** 0.5))
+        unwanted = unwanted or [np.zeros(0, np.int64)] * len(queries)
+        lengths = np.array([len(own) for own in unwanted])
+        more = min(int(lengths.max()), 4 * k + 100)  # what exclusions take away; longer ones are searched one by one
+        fetched = min(num_allowed, k + more)
+        effort = self._effort_for(fetched, num_allowed, structure.efforts[1])
         scores, rows = structure.search(queries, fetched, effort=effort, allowed=allowed)
         keep = (rows >= 0) & self._is_allowed(rows, allowed)
-        if unwanted is not None:
+        if more:
             keep &= ~_is_unwanted(rows, unwanted, len(self._id_of_row))
         lists, row_lists = _first_kept(scores, rows, keep, k)
-        for short in np.flatnonzero(keep.sum(1) < min(k, num_allowed)):
-            own = np.zeros(0, np.int64) if unwanted is None else unwanted[short]
-            lists[short], row_lists[short] = self._search_all(structure, queries[[short]], k, own, allowed)
+        for row in np.flatnonzero((keep.sum(1) < min(k, num_allowed)) | (lengths > more)):
+            lists[row], row_lists[row] = self._search_all(structure, queries[[row]], k, unwanted[row], allowed)
         return self._result(lists, row_lists)
+
+    def _effort_for(self, fetched: int, num_allowed: int, largest: int) -> int:
+        """More than the tuned effort where lists are longer than tuned for, or filled from a part of the rows."""
+        deeper = max(1.0, fetched / self.k) * len(self._id_of_row) / num_allowed
+        return min(largest, round(self.effort * math.sqrt(deeper)))
 
     def _search_all(
         self, structure: Structure, query: Vectors, k: int, unwanted: Ids, allowed: NDArray[np.bool_] | None
@@ -174,7 +186,8 @@ class FaissIndex:
         free = (self._id_of_row != NO_ID) if allowed is None else allowed.copy()
         free[unwanted] = False
         scores, rows = structure.search_all(query, k, allowed=free)
-        return tuple(part[0] for part in _first_kept(scores, rows, (rows >= 0) & free[rows], k))  # type: ignore[return-value]
+        lists, row_lists = _first_kept(scores, rows, (rows >= 0) & free[rows], k)
+        return lists[0], row_lists[0]
 
     def _scan(
         self, structure: Structure, queries: Vectors, k: int, excluded: list[Ids] | None, rows: Ids
@@ -182,7 +195,7 @@ class FaissIndex:
         """Few rows are allowed: read them and compare with each."""
         ids = self._id_of_row[rows]
         order = np.argsort(ids)
-        return search_exactly(queries, structure.read(rows[order]), ids[order], k, excluded)
+        return search_exactly(queries, aligned(structure.read(rows[order])), ids[order], k, excluded)
 
     def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
         """Add vectors, or replace those of ids that are there already. The search is not tuned again.
@@ -223,7 +236,7 @@ class FaissIndex:
         settings = {"k": self.k, "target_recall": self.target_recall, "seed": self.seed}
         facts = {"faiss_kind": self.kind, "effort": self.effort, "recall": self.recall, "dim": self.dim}
         with saving(path, kind="index", version=VERSION, index="faiss", settings=settings, **facts) as folder:
-            faiss.write_index(structure.faiss_index, str(folder / "index.faiss"))
+            structure.write(folder / "index.faiss")
             np.save(folder / "ids.npy", self._id_of_row, allow_pickle=False)
 
     @classmethod
@@ -236,7 +249,7 @@ class FaissIndex:
         manifest = check_index_kind(path, "faiss")
         index = cls(manifest["faiss_kind"], **manifest["settings"])
         index.effort, index._recall = manifest["effort"], manifest["recall"]
-        index._structure = Structure(index.kind, faiss.read_index(str(Path(path) / "index.faiss")))
+        index._structure = Structure.of_file(index.kind, Path(path) / "index.faiss")
         index._id_of_row = np.load(Path(path) / "ids.npy", allow_pickle=False)
         index._remember_ids()
         return index

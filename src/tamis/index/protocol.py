@@ -177,7 +177,8 @@ def rows_of(ids: Ids, wanted: NDArray[Any]) -> Ids:
     if len(ids) == 0:
         return np.zeros(0, np.int64)
     places = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
-    return places[ids[places] == wanted].astype(np.int64)
+    found: Ids = places[ids[places] == wanted].astype(np.int64)
+    return found
 
 
 def pad_lists(scores: Vectors, ids: Ids, k: int) -> SearchResult:

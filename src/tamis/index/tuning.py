@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.index.exact import search_exactly
-from tamis.index.faiss_kinds import Structure
+from tamis.index.exact import aligned, search_exactly
+from tamis.index.faiss_structure import Structure
 from tamis.index.protocol import Ids, Vectors
 
 _NUM_QUERIES = 256
@@ -32,7 +32,7 @@ def tune(
     if k == 0 or structure.kind == "flat":
         return 1, 1.0
     queries = _some(vectors if queries is None else queries, seed)
-    scores = search_exactly(queries, vectors, np.arange(len(vectors)), k, None).scores
+    scores = search_exactly(queries, aligned(vectors), np.arange(len(vectors)), k, None).scores
 
     def recall(effort: int) -> float:
         rows = structure.search(queries, k, effort=effort, allowed=None)[1]

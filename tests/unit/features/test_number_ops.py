@@ -114,5 +114,5 @@ def test_fill_missing_can_say_what_it_filled() -> None:
     ("value", "values"), [(0, ["x"]), ("x", [1]), (0.5, [1]), (-1, pl.Series([1], dtype=pl.UInt8))]
 )
 def test_a_fill_value_that_does_not_fit_is_refused(value, values) -> None:
-    with pytest.raises(SettingError, match="FillMissing: fill_val=.* does not fit the column 'a'"):
+    with pytest.raises(SettingError, match=r"FillMissing: fill_val=.* does not fit the column 'a'"):
         fitted(FillMissing(value), values)

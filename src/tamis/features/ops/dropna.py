@@ -21,9 +21,14 @@ class Dropna(RowOp):
 
     columns: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.columns is not None:
+            given = [self.columns] if isinstance(self.columns, str) else self.columns
+            object.__setattr__(self, "columns", tuple(given))
+
     def keep(self, columns: Schema) -> pl.Expr:
         """True for rows without a null."""
-        names = columns.column_names if self.columns is None else list(self.columns)
+        names = columns.column_names if self.columns is None else self.columns
         for name in names:
             if name not in columns:
                 raise UnknownColumnError(name, columns.column_names, where="Dropna")

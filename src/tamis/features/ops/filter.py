@@ -33,6 +33,9 @@ class Filter(RowOp):
     def __post_init__(self) -> None:
         object.__setattr__(self, "f", traced(self.f, where="Filter"))
 
+    def __repr__(self) -> str:
+        return f"Filter({self.f})"  # an expression's own repr holds its address
+
     def keep(self, columns: Schema) -> pl.Expr:
         """The condition."""
         assert isinstance(self.f, pl.Expr)

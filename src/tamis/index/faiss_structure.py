@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import faiss
+import faiss as _faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.index.protocol import Vectors
+
+faiss: Any = _faiss  # its own stubs know neither keyword arguments nor the parameters of HNSW
 
 KINDS = ("flat", "hnsw", "ivf", "ivf_sq8")
 _LINKS, _EFFORT_OF_BUILDING = 32, 128  # of HNSW
@@ -51,9 +54,23 @@ class Structure:
     def read(self, rows: NDArray[np.int64]) -> Vectors:
         """The vectors of these rows, as exactly as the structure keeps them."""
         if len(rows) == 0:
-            return np.zeros((0, self.faiss_index.d), np.float32)
+            return np.zeros((0, self.dim), np.float32)
         found: Vectors = self.faiss_index.reconstruct_batch(rows)
         return found
+
+    def write(self, file: Path) -> None:
+        """Write FAISS' own file."""
+        faiss.write_index(self.faiss_index, str(file))
+
+    @classmethod
+    def of_file(cls, kind: str, file: Path) -> Structure:
+        """The structure that `write` wrote."""
+        return cls(kind, faiss.read_index(str(file)))
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.faiss_index.d)
 
     @property
     def efforts(self) -> tuple[int, int]:

@@ -1,0 +1,28 @@
+"""Write `two_stage.ipynb` from the cells of `two_stage.py`: one source, so that the two never differ."""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+HERE = Path(__file__).parent
+
+
+def notebook_of(script: str) -> nbformat.NotebookNode:
+    """The notebook of a script whose cells begin with `# %%`, or `# %% [markdown]` for text."""
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for number, block in enumerate(re.split(r"^# %%", script, flags=re.MULTILINE)[1:]):
+        head, _, body = block.partition("\n")
+        if head.strip() == "[markdown]":
+            text = re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE)
+            cell = nbformat.v4.new_markdown_cell(text)
+        else:
+            cell = nbformat.v4.new_code_cell(body.strip())
+        cell["id"] = f"cell-{number}"  # ids by place, so that the file changes only where the script does
+        book.cells.append(cell)
+    return book
+
+
+if __name__ == "__main__":
+    nbformat.write(notebook_of((HERE / "two_stage.py").read_text()), HERE / "two_stage.ipynb")
