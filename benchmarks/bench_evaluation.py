@@ -2,22 +2,20 @@
 
     python benchmarks/bench_evaluation.py [--items 100000 1000000] [--dim 64] [--k 10]
 
-Prints one JSON line. Goals on two quiet cores at k = 10: 2,000 users/s at 100,000 items, 330 at 1,000,000.
+Prints one JSON line per size. Goals on two quiet cores at k = 10: 2,000 users/s at 100,000 items, 330 at 1,000,000.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import resource
-import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
+from measure import peak_mb, report
 from tamis.evaluation.catalogue import Pairs, judge, top_k
 
 REPEATS = 7
@@ -39,7 +37,7 @@ def plainly(queries: torch.Tensor, candidates: torch.Tensor, k: int) -> None:
         (block @ candidates.T).topk(k)
 
 
-def measure(num_items: int, dim: int, k: int) -> dict[str, object]:
+def measure(num_items: int, dim: int, k: int) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     num_users = max(128, 204_800_000 // num_items)
     queries, candidates = (
@@ -68,23 +66,9 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--k", type=int, default=10)
     settings = parser.parse_args()
-    found = [measure(num_items, settings.dim, settings.k) for num_items in settings.items]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(
-        json.dumps(
-            {
-                "benchmark": "evaluation",
-                "dim": settings.dim,
-                "k": settings.k,
-                "results": found,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                "commit": commit,
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-                "machine": platform.processor() or platform.machine(),
-            }
-        )
-    )
+    for num_items in settings.items:
+        found = measure(num_items, settings.dim, settings.k)
+        report("evaluation", dim=settings.dim, k=settings.k, **found, peak_mb=peak_mb())
 
 
 if __name__ == "__main__":

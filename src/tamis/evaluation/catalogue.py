@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from tamis.errors import SettingError
 from tamis.evaluation.judgement import Judgement, Tally, check_popularity, interval
 from tamis.evaluation.metrics import Metric
 from tamis.evaluation.pairs import Pairs
 from tamis.evaluation.top_k import NONE, check_pairs, top_k, top_k_blocks, usable
 
-__all__ = ["Judgement", "Pairs", "interval", "judge", "judge_popularity", "top_k"]
+__all__ = ["Judgement", "Pairs", "interval", "judge", "judge_lists", "judge_popularity", "top_k"]
 
 _ENTRIES = 2**22  # of a block of popularity lists: a few tens of MB
 
@@ -57,6 +58,37 @@ def judge(
     left_out = None if excluded is None else excluded.select(tally.rows)
     for start, stop, (_, positions) in top_k_blocks(chosen, candidates, tally.k, excluded=left_out):
         tally.add(start, stop, positions)
+    return tally.judgement()
+
+
+def judge_lists(
+    lists: Tensor,
+    relevant: Pairs,
+    num_candidates: int,
+    *,
+    metrics: Iterable[str | Metric],
+    popularity: Tensor | None = None,
+) -> Judgement:
+    """Judge lists that are there already: an oracle's, another system's.
+
+    Args:
+        lists: [queries, K], positions of candidates, best first, distinct within a list; -1 is an empty place.
+        relevant: what each query should find.
+        num_candidates: size of the catalogue.
+        metrics: metrics or names; none may look further than the lists are long.
+        popularity: [candidates], counts or probabilities; novelty and popularity bias need it.
+
+    Raises:
+        SettingError: a metric's k is larger than the lists or the catalogue, or there is not one list per query.
+        DataError: no query has a relevant item.
+    """
+    tally = Tally(relevant, num_candidates, metrics, popularity=popularity, device=lists.device)
+    if len(lists) != len(relevant) or lists.shape[1] < tally.k:
+        raise SettingError(
+            f"judge_lists: lists of shape {list(lists.shape)} for {len(relevant):,} queries and metrics at {tally.k}. "
+            f"Give one list of at least {tally.k} places per query."
+        )
+    tally.add(0, len(tally.rows), lists[tally.rows.to(lists.device)])
     return tally.judgement()
 
 

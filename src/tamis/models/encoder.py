@@ -37,8 +37,9 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.schema, self.options, self.mlp, self.l2_normalization = schema, options, mlp, l2_normalization
-        self.tables = EmbeddingTables(split_inputs(schema)[0], options)
-        self.tower = build_tower(schema, self.tables, options, mlp, l2_normalization=l2_normalization)
+        with torch.random.fork_rng(devices=[]):  # its first weights are replaced: nobody's random numbers move on
+            self.tables = EmbeddingTables(split_inputs(schema)[0], options)
+            self.tower = build_tower(schema, self.tables, options, mlp, l2_normalization=l2_normalization)
 
     @classmethod
     def from_tower(cls, tower: Tower, options: EmbeddingOptions, mlp: MLPBlock | None) -> Encoder:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from tamis.data.dataset import Dataset
+from tamis.errors import SchemaError
 from tamis.evaluation.pairs import Pairs
 from tamis.models.item_table import ItemTable
 from tamis.schema import Schema, Tags
@@ -28,10 +29,19 @@ class HeldOut:
         """One query per user id, with the features of its first row; without a user id column one per row.
 
         A held-out item that `exclude` holds for the same user is no longer relevant: the list may not show it.
+
+        Raises:
+            UnknownColumnError: a column is missing in the rows or in `exclude`.
+            SchemaError: `exclude` without a user id column.
         """
         held_out = rows.select([*query.column_names, items.id_column]).compute()
         users = query.select_by_tag(Tags.USER_ID)
         if not len(users):
+            if exclude is not None:
+                raise SchemaError(
+                    "evaluate: `exclude` is matched by user, but the query has no user id column. Tag one with "
+                    "TagAsUserID, or leave `exclude` out."
+                )
             positions = items.positions(held_out[items.id_column].to_numpy())
             numbers = np.arange(len(positions))
             return cls(Dataset(held_out), Pairs.from_arrays(numbers, positions, len(positions)), None)
@@ -42,7 +52,9 @@ class HeldOut:
         left_out = None
         if exclude is not None:
             columns = [pl.col(name).cast(held_out.schema[name]) for name in (user, items.id_column)]
-            seen = exclude.scan().select(columns).join(row_of.lazy(), on=user, how="semi")
+            seen = (
+                exclude.select([user, items.id_column]).scan().select(columns).join(row_of.lazy(), on=user, how="semi")
+            )
             left_out = seen.unique().collect(engine="streaming")
             wanted = wanted.join(left_out, on=[user, items.id_column], how="anti")
         relevant = _pairs(wanted, row_of, user, items)

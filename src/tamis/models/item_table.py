@@ -33,13 +33,22 @@ class ItemTable:
         self.counts: np.ndarray[Any, Any] = self.frame[COUNT].to_numpy()
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset, schema: Schema) -> ItemTable:
-        """The distinct items of interaction data, each with the features of its first row."""
+    def from_dataset(cls, dataset: Dataset, schema: Schema, more: Dataset | None = None) -> ItemTable:
+        """The distinct items of interaction data, each with the features of its first row.
+
+        Items that only `more` holds come with its features and a count of 0.
+        """
         id_column = schema.select_by_tag(Tags.ITEM_ID).first.name
         rows = dataset.scan().select(schema.column_names)
         counts = rows.group_by(id_column).agg(pl.len().cast(pl.Int64).alias(COUNT))
         features, counted = pl.collect_all([first_rows(rows, id_column), counts], engine="streaming")
-        return cls(features.join(counted, on=id_column, how="left"), schema)
+        table = features.join(counted, on=id_column, how="left")
+        if more is not None:
+            dtypes = [pl.col(name).cast(dtype) for name, dtype in features.schema.items()]
+            others = first_rows(more.select(schema.column_names).scan().select(dtypes), id_column)
+            unseen = others.join(features.lazy(), on=id_column, how="anti").collect(engine="streaming")
+            table = pl.concat([table, unseen.with_columns(pl.lit(0, pl.Int64).alias(COUNT))])
+        return cls(table, schema)
 
     def __len__(self) -> int:
         return len(self.frame)

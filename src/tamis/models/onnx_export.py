@@ -83,4 +83,4 @@ def _example_of(column: ColumnSchema, *, is_number: bool) -> dict[str, Tensor]:
 def _dimension(name: str, batch: torch.export.Dim) -> object:
     if name.endswith(VALUES):
         return torch.export.Dim(name)
-    return batch + 1 if name.endswith(OFFSETS) else batch  # type: ignore[operator] # torch types Dim as a class
+    return batch + 1 if name.endswith(OFFSETS) else batch

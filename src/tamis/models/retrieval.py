@@ -16,13 +16,14 @@ from tamis.data.loader import Loader
 from tamis.data.unique_rows import first_rows
 from tamis.errors import FormatError, NotFittedError, SchemaError
 from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
-from tamis.evaluation.metrics import Metric, NDCGAt, RecallAt
+from tamis.evaluation.metrics import METRICS, Metric, NDCGAt, RecallAt, resolve_metrics
+from tamis.evaluation.top_k import check_k
 from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.models.encoder import Encoder, build_tower, encode_rows, with_vectors
 from tamis.models.held_out import HeldOut
 from tamis.models.item_table import ItemTable
 from tamis.models.top_k_encoder import TopKEncoder
-from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.precision import chosen_device, chosen_precision
 from tamis.nn.tower import Tower, split_inputs
@@ -31,7 +32,13 @@ from tamis.schema import ColumnSchema, Schema, Tags
 from tamis.training.callbacks import Callback
 from tamis.training.history import History
 from tamis.training.negatives import InBatchSampler, Sampler
-from tamis.training.optimizers import ModelOptimizer, OptimizerSettings, optimizer_settings
+from tamis.training.optimizers import (
+    ModelOptimizer,
+    OptimizerSettings,
+    describe_optimizer,
+    described_optimizer,
+    optimizer_settings,
+)
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
 from tamis.training.trainer import Trainer
 
@@ -134,7 +141,16 @@ class RetrievalModel:
         self.loss = loss or "softmax"
         self._retrieval_loss(torch.float32)
         if metrics is not None:
-            self.metrics = tuple(metrics)
+            self.metrics = tuple(resolve_metrics(metrics))
+
+    def _compiled(self) -> dict[str, Any]:
+        names = [metric.name for metric in resolve_metrics(self.metrics) if type(metric) in METRICS.values()]
+        return {
+            "optimizer": describe_optimizer(self.optimizer),
+            "loss": self.loss,
+            "precision": self.precision,
+            "metrics": names or None,
+        }
 
     def _retrieval_loss(self, precision: torch.dtype) -> RetrievalLoss:
         return RetrievalLoss(
@@ -153,6 +169,7 @@ class RetrievalModel:
         batch_size: int = 4096,
         epochs: int = 1,
         callbacks: Iterable[Callback] = (),
+        items: Dataset | None = None,
         exclude: Dataset | None = None,
         resume_from: str | Path | None = None,
         device: str = "auto",
@@ -163,10 +180,11 @@ class RetrievalModel:
 
         Args:
             train: the rows; each is a positive.
-            validation_data: later rows; metrics over all items of `train`, once per query.
+            validation_data: later rows; metrics over the whole catalogue, once per query.
             batch_size: rows of a step; the other rows' items are its negatives.
             epochs: in all, those of a resumed checkpoint included.
             callbacks: `EarlyStopping`, `Checkpoint`, or your own.
+            items: rows of item features; the catalogue holds their items too, besides those of `train`.
             exclude: rows whose items are left out of each query's validation list, usually `train`.
             resume_from: a folder that `Checkpoint` wrote.
             device: `"auto"`, `"cpu"`, `"cuda"`.
@@ -181,7 +199,7 @@ class RetrievalModel:
         """
         train.select(self.schema)  # a missing column is refused here, with the nearest name
         check_ids(train, self._id_columns(), where="fit")
-        self.items = ItemTable.from_dataset(train, self.item_schema)
+        self.items = ItemTable.from_dataset(train, self.item_schema, items)
         chosen = chosen_device(device)
         self.towers.to(chosen)
         trainer = Trainer(
@@ -193,6 +211,7 @@ class RetrievalModel:
         )
         validate = None
         if validation_data is not None:
+            check_k(max(metric.k for metric in resolve_metrics(self.metrics)), len(self.items), where="fit")
             queries = self._queries_of(validation_data, exclude)
             validate = lambda: self._measure(queries, self.metrics)  # noqa: E731 # one expression, named by its role
         return trainer.fit(epochs, validate=validate, callbacks=callbacks, resume_from=resume_from, verbose=verbose)
@@ -202,6 +221,7 @@ class RetrievalModel:
 
     def _step(self, device: torch.device) -> RetrievalStep:
         items = self._fitted()
+        check_codes(torch.tensor(items.ids), [self.item_schema[self.item_id].cardinality or 0], [self.item_id])
         draws = any(not isinstance(sampler, InBatchSampler) for sampler in self.samplers)
         return RetrievalStep(
             self.towers,
@@ -271,7 +291,8 @@ class RetrievalModel:
         """The rows with their query's score for their item in a column `score`."""
         query = encode_rows(self.towers.query, dataset, batch_size=batch_size)
         item = encode_rows(self.towers.candidate, dataset, batch_size=batch_size)
-        return Dataset(dataset.compute().with_columns(pl.Series("score", (query * item).sum(dim=1).numpy())))
+        scored = dataset.compute().with_columns(pl.Series("score", (query * item).sum(dim=1).numpy()))
+        return Dataset(scored, schema=dataset.schema + ColumnSchema("score", "float32"))
 
     @property
     def query_encoder(self) -> Encoder:
@@ -316,10 +337,14 @@ class RetrievalModel:
         return TopKEncoder.build(self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall)
 
     def save(self, path: str | Path) -> None:
-        """Write the model as a folder: schema, settings, weights, items."""
+        """Write the model as a folder: schema, settings, what `compile` chose, weights, items.
+
+        Metrics of your own are not among it: compile again after `load`.
+        """
         items = self._fitted()
         with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
             write_json(folder / "settings.json", self.settings())
+            write_json(folder / "compiled.json", self._compiled())
             self.schema.save(folder)
             weights = {name: t.cpu().contiguous() for name, t in self.towers.state_dict().items()}
             save_file(weights, folder / "weights.safetensors")
@@ -340,6 +365,8 @@ class RetrievalModel:
             )
         kind = cls.registry[manifest["model"]]
         model = kind.from_settings(Schema.load(folder), read_json(folder / "settings.json"))
+        compiled = read_json(folder / "compiled.json")
+        model.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"])})
         model.towers.load_state_dict(load_file(folder / "weights.safetensors"))
         model.items = ItemTable.load(folder / "items.parquet", model.item_schema)
         return model
@@ -387,6 +414,11 @@ def _embeddings(tower: Tower, dataset: Dataset, id_tag: str, index: str | None, 
     rows = _unique(dataset, tower.schema, id_tag)
     vectors = encode_rows(tower, rows, batch_size=batch_size)
     kept = tower.schema if index is None else tower.schema.select_by_tag(index)
+    if not len(kept):
+        raise SchemaError(
+            f"embeddings: no column of {tower.schema.column_names} is tagged {str(index)!r}. Give index={id_tag!s}, or "
+            "none for all columns."
+        )
     frame = with_vectors(rows.compute().select(kept.column_names), vectors)
     numbers = Schema(ColumnSchema(str(i), "float32") for i in range(vectors.shape[1]))
     return Dataset(frame, schema=kept + numbers)

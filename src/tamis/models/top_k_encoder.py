@@ -56,7 +56,7 @@ class TopKEncoder:
         Returns: columns `ids` and `scores`, lists of `k`, best first; shorter where fewer items are left.
         """
         queries = self.encoder.encode(data).numpy()
-        found = self.index.search(queries, k or self.k, exclude=exclude)
+        found = self.index.search(queries, self.k if k is None else k, exclude=exclude)
         real = found.ids >= 0
         lists = {
             "ids": [ids[keep] for ids, keep in zip(found.ids, real, strict=True)],

@@ -41,7 +41,7 @@ class EmbeddingOptions:
     infer_embedding_sizes_multiplier: float = 2.0
     ensure_multiple_of_8: bool = False
     combiner: str = "mean"
-    init_std: float = 0.05
+    init_std: float = 0.2
 
     def __post_init__(self) -> None:
         if self.combiner not in COMBINERS:
@@ -49,6 +49,13 @@ class EmbeddingOptions:
         for name, width in {"embedding_dim_default": self.embedding_dim_default, **self.embedding_dims}.items():
             if width < 1:
                 raise SettingError(f"EmbeddingOptions: the width of {name!r} is {width}. Choose 1 or more.")
+        multiplier = self.infer_embedding_sizes_multiplier
+        if not multiplier > 0:
+            raise SettingError(
+                f"EmbeddingOptions: infer_embedding_sizes_multiplier is {multiplier}. Choose a number above 0."
+            )
+        if not self.init_std >= 0:
+            raise SettingError(f"EmbeddingOptions: init_std is {self.init_std}. Choose 0 or more.")
 
     def width_of(self, column: ColumnSchema) -> int:
         """The embedding width of a column with a known cardinality."""
@@ -79,7 +86,7 @@ class EmbeddingTables(nn.Module):
     """All embedding tables of a model, by domain name.
 
     Raises:
-        SchemaError: a column without cardinality, or two columns of one domain that disagree about its size.
+        SchemaError: a column without cardinality, or two columns of one domain that disagree about its size or width.
     """
 
     def __init__(self, columns: Iterable[ColumnSchema], options: EmbeddingOptions) -> None:
@@ -140,7 +147,7 @@ def _lay_out(columns: Iterable[ColumnSchema], options: EmbeddingOptions) -> dict
     tables: dict[str, Table] = {}
     used: dict[int, int] = {}
     for column in columns:
-        name, num_rows = table_name(column), column.cardinality
+        name, num_rows, width = table_name(column), column.cardinality, options.width_of(column)
         if num_rows is None:
             raise SchemaError(
                 f"column {column.name!r}: its number of categories is not known. Encode it with Categorify, or give it "
@@ -152,8 +159,12 @@ def _lay_out(columns: Iterable[ColumnSchema], options: EmbeddingOptions) -> dict
                     f"column {column.name!r}: it shares the domain {name!r} but has {num_rows} categories, not "
                     f"{tables[name].num_rows}. Encode the columns together, or give them domains of their own."
                 )
+            if tables[name].width != width:
+                raise SchemaError(
+                    f"column {column.name!r}: it shares the table of the domain {name!r}, but would have width {width}, "
+                    f"not {tables[name].width}. Give the width once in embedding_dims, under the domain's name {name!r}."
+                )
             continue
-        width = options.width_of(column)
         tables[name] = Table(width, used.get(width, 0), num_rows)
         used[width] = used.get(width, 0) + num_rows
     return tables
@@ -185,6 +196,15 @@ def _row_of_value(offsets: Tensor, num_values: int) -> Tensor:
         return (torch.arange(num_values)[:, None] >= offsets[1:]).sum(dim=1)
     rows = torch.arange(len(offsets) - 1, device=offsets.device)
     return torch.repeat_interleave(rows, offsets.diff(), output_size=num_values)
+
+
+def check_whole(codes: Tensor, name: str) -> None:
+    """Refuse codes that are no whole numbers."""
+    if codes.dtype.is_floating_point:
+        dtype = str(codes.dtype).removeprefix("torch.")
+        raise SettingError(
+            f"column {name!r}: its codes are {dtype}, but must be whole numbers. Cast it, or encode it with Categorify."
+        )
 
 
 def check_codes(codes: Tensor, limits: Sequence[int], names: Sequence[str]) -> None:

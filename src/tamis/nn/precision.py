@@ -13,13 +13,16 @@ def chosen_device(device: str = "auto") -> torch.device:
     """The named device; `"auto"` is the GPU where there is one.
 
     Raises:
-        SettingError: a GPU is asked for and there is none.
+        SettingError: a GPU is asked for and there is none, or no device has this name.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SettingError(f"device: {device!r} is asked for, but torch sees no GPU. Use 'auto' or 'cpu'.")
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise SettingError(f"device: {device!r} is none that torch knows. Use 'auto', 'cpu' or 'cuda'.") from error
 
 
 def chosen_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tamis.errors import SchemaError
-from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, combine, table_name
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, check_whole, combine, table_name
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
@@ -66,6 +66,8 @@ class Tower(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _scalars(self, width: int, columns: list[ColumnSchema], features: Mapping[str, Tensor]) -> Tensor:
+        for column in columns:
+            check_whole(features[column.name], column.name)
         codes = torch.stack([features[column.name] for column in columns], dim=1)  # [batch, columns]
         if not torch.compiler.is_exporting():
             check_codes(codes, [column.cardinality or 0 for column in columns], [column.name for column in columns])
@@ -75,6 +77,7 @@ class Tower(nn.Module):
 
     def _list(self, column: ColumnSchema, features: Mapping[str, Tensor]) -> Tensor:
         codes, offsets = features[f"{column.name}__values"], features[f"{column.name}__offsets"]
+        check_whole(codes, column.name)
         if not torch.compiler.is_exporting():
             check_codes(codes, [column.cardinality or 0], [column.name])
         table = self.tables.tables[table_name(column)]

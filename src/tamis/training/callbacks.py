@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from tamis.errors import SettingError, UnknownNameError
 from tamis.training.checkpoint import save_checkpoint
+from tamis.training.history import History
 
 if TYPE_CHECKING:
     from tamis.training.trainer import Trainer
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 class Callback:
     """Base of all callbacks: override what you need."""
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Once, before the first epoch; a checkpoint to resume from is loaded by then."""
 
     def on_step_end(self, trainer: Trainer) -> None:
         """After each step; `trainer.optimizer.num_steps` counts them."""
@@ -31,6 +34,10 @@ class Callback:
 @dataclass
 class EarlyStopping(Callback):
     """Ends training when a figure has not improved for `patience` epochs, and puts the best weights back.
+
+    After a resume it judges the whole history, and `Checkpoint` carries the best weights along, so the end is the
+    same as without the interruption. Where the checkpoint holds none (the run before had no EarlyStopping), the last
+    weights stay unless a later epoch is better.
 
     Args:
         monitor: a name in the history, for example `"val_ndcg_at_10"`.
@@ -47,7 +54,6 @@ class EarlyStopping(Callback):
     restore_best: bool = True
     best: float | None = field(default=None, init=False)
     best_epoch: int = field(default=0, init=False)
-    _weights: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mode not in ("max", "min"):
@@ -55,25 +61,36 @@ class EarlyStopping(Callback):
         if self.patience < 0:
             raise SettingError(f"EarlyStopping: patience is {self.patience}. Choose 0 or more.")
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Judge what happened before a resume; a checkpoint may be from before this callback's turn."""
+        self.best, self.best_epoch = None, 0
+        if self.monitor in trainer.history.history and trainer.epoch_rows == 0:
+            self.on_epoch_end(trainer)
+
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare with the best so far."""
-        figures = trainer.history.last()
-        if self.monitor not in figures:
-            raise UnknownNameError(self.monitor, figures, where="EarlyStopping", what="figure to monitor")
-        value = figures[self.monitor]
-        gain = 0.0 if self.best is None else (value - self.best) * (1 if self.mode == "max" else -1)
-        if self.best is None or gain > self.min_delta:
-            self.best, self.best_epoch = value, trainer.history.num_epochs
-            if self.restore_best:
-                self._weights = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
-        elif trainer.history.num_epochs - self.best_epoch > self.patience:
+        history = trainer.history
+        if self.monitor not in history.history:
+            raise UnknownNameError(self.monitor, history.history, where="EarlyStopping", what="figure to monitor")
+        self._find_best(history)
+        if self.best_epoch == history.num_epochs and self.restore_best:
+            trainer.best_weights = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
+        elif history.num_epochs - self.best_epoch > self.patience:
             trainer.should_stop = True
+
+    def _find_best(self, history: History) -> None:
+        values = history.history[self.monitor]
+        self.best = None
+        for epoch, value in enumerate(values, start=history.num_epochs - len(values) + 1):
+            gain = 0.0 if self.best is None else (value - self.best) * (1 if self.mode == "max" else -1)
+            if self.best is None or math.isnan(self.best) or gain > self.min_delta:
+                self.best, self.best_epoch = value, epoch
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Put the best weights back."""
-        if self._weights:
-            trainer.module.load_state_dict(self._weights)
-            self._weights = {}
+        if self.restore_best and trainer.best_weights:
+            trainer.module.load_state_dict(trainer.best_weights)
+            trainer.best_weights = {}
 
 
 @dataclass

@@ -28,10 +28,14 @@ def save_checkpoint(path: str | Path, trainer: Trainer) -> None:
         "history": trainer.history.history,
     }
     random = {"torch": torch.get_rng_state(), "negatives": trainer.generator.get_state()}
+    device = next(trainer.module.parameters()).device
+    if device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(device)
     with saving(path, kind=KIND, version=VERSION) as folder:
         save_file(_contiguous(trainer.module.state_dict()), folder / "weights.safetensors")
         save_file(_contiguous(trainer.optimizer.state()), folder / "optimizer.safetensors")
         save_file(random, folder / "random.safetensors")
+        save_file(_contiguous(trainer.best_weights), folder / "best_weights.safetensors")
         write_json(folder / "place.json", place)
 
 
@@ -52,12 +56,16 @@ def load_checkpoint(path: str | Path, trainer: Trainer) -> None:
     try:
         trainer.module.load_state_dict(load_file(folder / "weights.safetensors"))
     except RuntimeError as error:
-        raise FormatError(f"{folder}: its weights are not this model's ({error}). Build the same model.") from error
+        reason = " ".join(str(error).split())  # torch's message has several lines
+        raise FormatError(f"{folder}: its weights are not this model's ({reason}). Build the same model.") from error
     device = next(trainer.module.parameters()).device
     trainer.optimizer.load_state(load_file(folder / "optimizer.safetensors", device=str(device)))
     random = load_file(folder / "random.safetensors")
     torch.set_rng_state(random["torch"])
     trainer.generator.set_state(random["negatives"])
+    if device.type == "cuda" and "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], device)
+    trainer.best_weights = load_file(folder / "best_weights.safetensors", device=str(device))
     trainer.history.history = place["history"]
     trainer.epoch_loss, trainer.epoch_rows = place["epoch_loss"], place["epoch_rows"]
 

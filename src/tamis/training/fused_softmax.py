@@ -29,8 +29,9 @@ class _FusedSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, candidate: Tensor, positive: Tensor, bias: Tensor, scale: float, precision: torch.dtype
     ) -> Tensor:
-        q, c = query.detach().float(), candidate.detach().float()
-        q_low, c_low = q.to(precision), c.to(precision)
+        q_low, c_low = query.detach().to(precision), candidate.detach().to(precision)
+        # the positive's vectors rounded like all others: so the loss is never negative, and 0 where nothing is left
+        q, c = q_low.float(), c_low.float()
         expected_c, log_sum = _attend(q_low, c_low, bias, scale)
         own = c.index_select(0, positive)
         loss = (log_sum - scale * (q * own).sum(dim=1) - bias[positive]).mean()

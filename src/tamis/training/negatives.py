@@ -107,7 +107,8 @@ class NegativeSource:
         for (num_draws, _), cumulative in zip(self._drawn, self._cumulative, strict=True):
             uniform = torch.rand(num_draws, generator=generator, dtype=torch.float64).to(cumulative.device)
             found.append(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
-        return torch.unique(torch.cat(found).clamp_(max=len(self._frequency) - 1))
+        distinct: Tensor = torch.unique(torch.cat(found).clamp_(max=len(self._frequency) - 1))
+        return distinct
 
     def log_q(self, positions: Tensor, batch_size: int) -> Tensor:
         """Natural log of each item's probability to be among a step's negatives at least once: ln(1 - (1 - p)^n).
@@ -119,8 +120,14 @@ class NegativeSource:
         """
         log_absent = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
         if self.in_batch:
-            log_absent += (batch_size - 1) * torch.log1p(-self._frequency[positions])
+            log_absent += (batch_size - 1) * _log_missed(self._frequency[positions])
         for num_draws, probabilities in self._drawn:
-            log_absent += num_draws * torch.log1p(-probabilities[positions].double())
+            log_absent += num_draws * _log_missed(probabilities[positions].double())
         log_q = (-torch.expm1(log_absent)).log()
         return torch.where(log_absent == 0, 0.0, log_q).float()
+
+
+def _log_missed(probability: Tensor) -> Tensor:
+    """ln(1 - p), finite where an item is all there is: no draw at all times -infinity would be NaN."""
+    missed: Tensor = torch.log1p(-probability.clamp(max=1 - 1e-15))
+    return missed

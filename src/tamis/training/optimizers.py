@@ -5,8 +5,9 @@ The cost of a step depends on the rows that the batch touched, not on the size o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Adam:
     Source: Kingma and Ba, Adam, ICLR 2015, algorithm 1.
     """
 
-    learning_rate: float = 0.003
+    learning_rate: float = 0.01
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -125,6 +126,23 @@ def optimizer_settings(optimizer: str | OptimizerSettings, learning_rate: float 
     if not optimizer.learning_rate > 0:
         raise SettingError(f"compile: the learning rate is {optimizer.learning_rate}. Choose one above 0.")
     return optimizer
+
+
+def describe_optimizer(settings: OptimizerSettings) -> dict[str, Any]:
+    """The settings as JSON can hold them."""
+    return {"name": type(settings).__name__.lower(), **asdict(settings)}
+
+
+def described_optimizer(described: Mapping[str, Any]) -> OptimizerSettings:
+    """The settings that `describe_optimizer` described.
+
+    Raises:
+        UnknownNameError: no optimizer of this name.
+    """
+    name = described["name"]
+    if name not in OPTIMIZERS:
+        raise UnknownNameError(name, OPTIMIZERS, where="optimizer", what="optimizer")
+    return OPTIMIZERS[name](**{key: value for key, value in described.items() if key != "name"})
 
 
 class ModelOptimizer:

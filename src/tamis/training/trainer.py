@@ -43,11 +43,12 @@ class Trainer:
         self.loader = loader
         self.step_loss = step_loss
         self.generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
+        self.seed = seed
         self.history = History()
         self.should_stop = False
         self.epoch_loss = 0.0  # sum over the rows of the running epoch
         self.epoch_rows = 0
+        self.best_weights: dict[str, Tensor] = {}  # set aside by EarlyStopping; checkpoints carry them
 
     def fit(
         self,
@@ -68,27 +69,33 @@ class Trainer:
             raise SettingError(f"fit: epochs is {epochs}. Choose 1 or more.")
         keep_freed_memory()
         callbacks = list(callbacks)
-        if resume_from is not None:
-            load_checkpoint(resume_from, self)
-        while self.history.num_epochs < epochs and not self.should_stop:
-            start = time.perf_counter()
-            rows_before = self.epoch_rows
-            self._train_epoch(f"epoch {self.history.num_epochs + 1}/{epochs}", callbacks, verbose=verbose)
-            seconds = time.perf_counter() - start
-            figures = {"loss": self.epoch_loss / self.epoch_rows}
-            figures["rows_per_s"] = (self.epoch_rows - rows_before) / seconds
-            self.epoch_loss, self.epoch_rows = 0.0, 0
-            self.module.eval()
-            if validate is not None:
-                figures |= {f"val_{name}": value for name, value in validate().items()}
-            self.history.add(figures)
+        with torch.random.fork_rng(devices=[]):  # the caller's own random numbers stay as they are
+            torch.manual_seed(self.seed)
+            if resume_from is not None:
+                load_checkpoint(resume_from, self)
             for callback in callbacks:
-                callback.on_epoch_end(self)
-        for callback in callbacks:
-            callback.on_fit_end(self)
+                callback.on_fit_begin(self)
+            while self.history.num_epochs < epochs and not self.should_stop:
+                start = time.perf_counter()
+                rows_before = self.epoch_rows
+                self._train_epoch(f"epoch {self.history.num_epochs + 1}/{epochs}", callbacks, verbose=verbose)
+                seconds = time.perf_counter() - start
+                figures = {"loss": self.epoch_loss / self.epoch_rows}
+                figures["rows_per_s"] = (self.epoch_rows - rows_before) / seconds
+                self.epoch_loss, self.epoch_rows = 0.0, 0
+                self.module.eval()
+                if validate is not None:
+                    figures |= {f"val_{name}": value for name, value in validate().items()}
+                self.history.add(figures)
+                for callback in callbacks:
+                    callback.on_epoch_end(self)
+            for callback in callbacks:
+                callback.on_fit_end(self)
         return self.history
 
     def _train_epoch(self, title: str, callbacks: list[Callback], *, verbose: bool) -> None:
+        if self.loader.epoch > self.history.num_epochs:
+            return  # resumed from a checkpoint between the epoch's last step and its end
         self.module.train()
         with progress(title, self.loader.num_rows, verbose=verbose) as advance:
             advance(self.epoch_rows)

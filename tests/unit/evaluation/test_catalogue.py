@@ -1,5 +1,6 @@
 """Whole-catalogue judgements: a world whose lists are visible, then brute force."""
 
+import math
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from tamis.errors import DataError, SettingError
 from tamis.evaluation import catalogue
-from tamis.evaluation.catalogue import Pairs, interval, judge, judge_popularity
+from tamis.evaluation.catalogue import Pairs, interval, judge, judge_lists, judge_popularity
 
 ALL = [
     "recall_at_2",
@@ -209,3 +210,18 @@ RELEVANT = Pairs.from_arrays([0], [0], 3)
 def test_what_cannot_be_judged_is_refused(settings, error, message) -> None:
     with pytest.raises(error, match=re.escape(message)):
         judge(QUERIES, CANDIDATES, **{"relevant": RELEVANT, "metrics": ["recall_at_1"], **settings})
+
+
+def test_given_lists_are_judged_as_they_are() -> None:
+    relevant = Pairs.from_arrays([0, 0, 1], [4, 2, 0], num_queries=3)  # the third query looks for nothing
+    lists = torch.tensor([[2, 3], [1, -1], [0, 1]])
+    found = judge_lists(lists, relevant, 5, metrics=["recall_at_2", "ndcg_at_2"])
+    assert found.values["recall_at_2"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found.values["ndcg_at_2"] == pytest.approx((1 / (1 + 1 / math.log2(3)) + 0) / 2)
+    assert found.num_left_out == 1
+
+
+def test_lists_shorter_than_a_metric_are_refused() -> None:
+    relevant = Pairs.from_arrays([0], [1], num_queries=1)
+    with pytest.raises(SettingError, match=r"lists of shape \[1, 2\] for 1 queries and metrics at 3"):
+        judge_lists(torch.tensor([[0, 1]]), relevant, 5, metrics=["recall_at_3"])
