@@ -20,8 +20,7 @@ import polars as pl
 
 from measure import peak_mb, report
 from tamis.data.dataset import Dataset
-from tamis.features import ops
-from tamis.features.node import Node
+from tamis.demo import ITEM_FEATURES, USER_FEATURES, seed_graph
 from tamis.features.workflow import Workflow
 
 SEED = 42
@@ -51,15 +50,6 @@ def rows(num_rows: int, generator: np.random.Generator) -> pl.DataFrame:
     for name in ("click", "conversion"):
         columns[name] = generator.integers(0, 2, num_rows)
     return pl.DataFrame(columns)
-
-
-def seed_graph() -> Node:
-    user_id = ["user_id"] >> ops.Categorify() >> ops.TagAsUserID()
-    item_id = ["item_id"] >> ops.Categorify() >> ops.TagAsItemID()
-    item_features = list(ITEM) >> ops.Categorify() >> ops.TagAsItemFeatures()
-    user_features = list(USER) >> ops.Categorify() >> ops.TagAsUserFeatures()
-    inputs = user_id + item_id + item_features + user_features + ["click"]
-    return inputs >> ops.Filter(f=lambda df: df["click"] == 1)
 
 
 def one_run(folder: Path) -> dict[str, float]:

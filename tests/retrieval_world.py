@@ -12,7 +12,9 @@ FIRST = 3  # codes 0 to 2 are padding, null and out of vocabulary
 NUM_USERS, NUM_ITEMS, NUM_CLUSTERS = 60, 40, 4
 
 
-def categorical(name: str, num_codes: int, *tags: str, is_list: bool = False, domain: str | None = None) -> ColumnSchema:
+def categorical(
+    name: str, num_codes: int, *tags: str, is_list: bool = False, domain: str | None = None
+) -> ColumnSchema:
     column = ColumnSchema(name, "int32", is_list=is_list).with_tags([Tags.CATEGORICAL, *tags])
     return column.with_domain(num_codes - 1, name=domain)
 

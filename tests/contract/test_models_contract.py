@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
-from retrieval_world import IDS, SCHEMA, interactions
 
 import tamis
+from retrieval_world import IDS, SCHEMA, interactions
 from tamis import (
     Adagrad,
     Adam,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from tamis.data.unique_rows import first_rows
 from tamis.schema import Schema, Tags
 
 COUNT = "__count"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items as a model sees them: ids [items] ascending, counts [items] of training rows, vectors [items, dim]."""
+
+    ids: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+    vectors: np.ndarray[Any, Any]
+
+    def select(self, keep: np.ndarray[Any, Any]) -> Catalogue:
+        """The items for which `keep` [items] is true."""
+        return Catalogue(self.ids[keep], self.counts[keep], self.vectors[keep])
 
 
 class ItemTable:

@@ -21,7 +21,7 @@ from tamis.evaluation.top_k import check_k
 from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.models.encoder import Encoder, build_tower, encode_rows, with_vectors
 from tamis.models.held_out import HeldOut
-from tamis.models.item_table import ItemTable
+from tamis.models.item_table import Catalogue, ItemTable
 from tamis.models.top_k_encoder import TopKEncoder
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes
 from tamis.nn.mlp import MLPBlock
@@ -319,6 +319,12 @@ class RetrievalModel:
         return _embeddings(self.towers.candidate, rows, Tags.ITEM_ID, index, batch_size)
 
     item_embeddings = candidate_embeddings
+
+    def catalogue(self) -> Catalogue:
+        """Ids, counts and vectors of all items it knows."""
+        items = self._fitted()
+        vectors = encode_rows(self.towers.candidate, items.dataset()).numpy()
+        return Catalogue(items.ids.astype(np.int64), items.counts, vectors)
 
     def to_top_k_encoder(
         self, candidates: Dataset | None = None, *, k: int = 10, index: str = "exact", target_recall: float = 0.99

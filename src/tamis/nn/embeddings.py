@@ -161,8 +161,8 @@ def _lay_out(columns: Iterable[ColumnSchema], options: EmbeddingOptions) -> dict
                 )
             if tables[name].width != width:
                 raise SchemaError(
-                    f"column {column.name!r}: it shares the table of the domain {name!r}, but would have width {width}, "
-                    f"not {tables[name].width}. Give the width once in embedding_dims, under the domain's name {name!r}."
+                    f"column {column.name!r}: it shares the table of the domain {name!r}, but would have width "
+                    f"{width}, not {tables[name].width}. Give the width once in embedding_dims, as that of {name!r}."
                 )
             continue
         tables[name] = Table(width, used.get(width, 0), num_rows)

@@ -29,7 +29,9 @@ def test_columns_of_one_domain_share_a_table_and_tables_of_one_width_a_weight() 
 
 def test_gradients_of_the_rows_are_those_of_separate_embeddings() -> None:
     tables = EmbeddingTables(COLUMNS, OPTIONS)
-    apart = {name: nn.Embedding.from_pretrained(tables.vectors_of(name).clone(), freeze=False) for name in tables.tables}
+    apart = {
+        name: nn.Embedding.from_pretrained(tables.vectors_of(name).clone(), freeze=False) for name in tables.tables
+    }
     user, item, city = torch.tensor([6, 0, 6, 3]), torch.tensor([4, 4, 4, 0]), torch.tensor([1, 1, 0, 3])
     first_item = tables.tables["item"].first
     mix = torch.arange(8.0).view(4, 2) - 3
@@ -38,9 +40,7 @@ def test_gradients_of_the_rows_are_those_of_separate_embeddings() -> None:
         return ((u * i * mix).sum(dim=1) * c.sum(dim=1)).square().sum() + i_again.sum()
 
     loss(apart["user"](user), apart["item"](item), apart["city"](city), apart["item"](item[:2])).backward()
-    loss(
-        tables(2, user), tables(2, item + first_item), tables(3, city), tables(2, item[:2] + first_item)
-    ).backward()
+    loss(tables(2, user), tables(2, item + first_item), tables(3, city), tables(2, item[:2] + first_item)).backward()
     found = tables.row_gradients()
     dense = {"2": torch.cat([apart["user"].weight.grad, apart["item"].weight.grad]), "3": apart["city"].weight.grad}
     assert found["2"][0].tolist() == [0, 3, 6, 7, 11] and found["3"][0].tolist() == [0, 1, 3]
@@ -53,7 +53,7 @@ def test_no_gradient_of_a_tables_size_exists() -> None:
     tables(2, torch.tensor([3, 99_999])).sum().backward()
     weight = tables.weights["2"]
     assert not weight.requires_grad and weight.grad is None
-    (rows, gradient), = tables.row_gradients().values()
+    ((rows, gradient),) = tables.row_gradients().values()
     assert rows.tolist() == [3, 99_999] and gradient.tolist() == [[1.0, 1.0]] * 2
 
 
@@ -159,9 +159,7 @@ def test_lists_combine_as_in_a_python_loop(lengths: list[int], combiner: str, se
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     found = combine(vectors, codes, offsets, combiner)
     for row in range(len(lengths)):
-        values = [
-            vectors[i].tolist() for i in range(int(offsets[row]), int(offsets[row + 1])) if codes[i].item() != 0
-        ]
+        values = [vectors[i].tolist() for i in range(int(offsets[row]), int(offsets[row + 1])) if codes[i].item() != 0]
         together = {"mean": lambda x: sum(x) / len(x), "sum": sum, "max": max}[combiner]
         expected = [together(dimension) for dimension in zip(*values, strict=True)] if values else [0.0] * 3
         assert found[row].tolist() == pytest.approx(expected, abs=1e-6)

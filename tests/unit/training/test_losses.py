@@ -95,3 +95,20 @@ def test_sampled_softmax_over_the_whole_catalogue_is_the_full_softmax() -> None:
     hit = positive[:, None] == torch.arange(9)
     full = F.cross_entropy(query @ candidate.T, positive)
     assert sampled_softmax(query, candidate[positive], candidate, hit).item() == pytest.approx(full.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_sampled_softmax_in_bfloat16_moves_nothing_by_more_than_a_hundredth(temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (F.normalize(torch.randn(n, 32, generator=generator), dim=1) for n in (200, 150))
+    query = F.normalize(torch.randn(200, 32, generator=generator) / 6 + positive, dim=1)
+    hit = torch.zeros(200, 150, dtype=torch.bool)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        q, n = (vectors.to(dtype).detach().clone().requires_grad_() for vectors in (query, negative))
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
+            sampled_softmax(q, positive.to(dtype), n, hit, temperature=temperature).backward()
+        assert q.grad is not None and n.grad is not None
+        found.append((q.grad.double(), n.grad.double()))
+    for low, exact in zip(*found, strict=True):
+        assert (low - exact).norm() < 0.01 * exact.norm()

@@ -344,7 +344,9 @@ def test_early_stopping_that_had_its_fill_trains_no_more_after_a_resume(tmp_path
 
 
 def test_early_stopping_says_what_it_can_watch() -> None:
-    with pytest.raises(UnknownNameError, match=r"EarlyStopping: there is no figure to monitor 'val_los'\. Did you mean"):
+    with pytest.raises(
+        UnknownNameError, match=r"EarlyStopping: there is no figure to monitor 'val_los'\. Did you mean"
+    ):
         trainer().fit(1, validate=lambda: {"loss": 1.0}, callbacks=[EarlyStopping("val_los")], verbose=False)
 
 

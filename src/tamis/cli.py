@@ -1,0 +1,159 @@
+"""The commands. Thin: they translate, the library works."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tamis import __version__
+from tamis.errors import TamisError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+cli = typer.Typer(
+    name="tamis",
+    help="A two-stage recommender system: from interaction logs to recommended items.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_debug = False
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"tamis {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """A two-stage recommender system: from interaction logs to recommended items."""
+    global _debug  # one switch for the whole process, as typer gives no context to the error handler
+    _debug = debug
+
+
+def say(line: str) -> None:
+    """Words for people go to stderr, so that stdout holds results only."""
+    typer.echo(line, err=True)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """An error of ours is one line and exit code 1, unless `--debug` asks for its traceback."""
+    try:
+        yield
+    except TamisError as error:
+        if _debug:
+            raise
+        say(f"Error: {error}")
+        raise typer.Exit(1) from error
+
+
+@cli.command()
+def demo(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of synthetic Ali-CCP to generate.")] = 300_000,
+    data: Annotated[Path | None, typer.Option(help="A MovieLens-1M folder to use instead.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder to write; replaced when it is there.")] = Path("tamis-demo"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 42,
+) -> None:
+    """The whole journey on synthetic data, or on MovieLens-1M: features, training, evaluation, ten items per user."""
+    with plain_errors():
+        from tamis.demo import movielens_demo, synthetic_demo
+
+        if data is None:
+            synthetic_demo(rows, output, epochs=epochs, seed=seed, say=say)
+        else:
+            movielens_demo(data, output, epochs=epochs, seed=seed, say=say)
+
+
+@cli.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file; see examples/movielens.toml.")],
+) -> None:
+    """Train a recommender from a TOML file and print its test metrics as JSON.
+
+    The file has a table [data] with at least interactions, user_id and item_id, and may have [model], [training],
+    [index] and the folder `output`.
+    """
+    with plain_errors():
+        from tamis.recommender.config import TrainConfig
+        from tamis.recommender.pipeline import train as run
+
+        trained = run(TrainConfig.read(config), say=say)
+        say(f"Wrote {trained.folder}. Next: tamis recommend {trained.folder} --user ID, or open its report.html.")
+        typer.echo(json.dumps(trained.metrics, indent=2))
+
+
+@cli.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `tamis demo` wrote.")],
+    held_out: Annotated[str, typer.Argument(help="Parquet of later interactions: a path, glob or folder.")],
+    k: Annotated[int, typer.Option(min=1, help="Length of the lists to judge.")] = 10,
+    include_seen: Annotated[bool, typer.Option(help="Let lists hold what a user has seen.")] = False,
+) -> None:
+    """Print a recommender's metrics on held-out interactions as JSON, the popularity list's beside them."""
+    with plain_errors():
+        from tamis.data.dataset import Dataset
+        from tamis.evaluation.metrics import HitRateAt, MRRAt, NDCGAt, RecallAt
+
+        metrics = [RecallAt(k), NDCGAt(k), MRRAt(k), HitRateAt(k)]
+        found = _load(folder).evaluate(Dataset(held_out), metrics=metrics, exclude_seen=not include_seen)
+        typer.echo(json.dumps(found, indent=2))
+
+
+@cli.command()
+def recommend(
+    folder: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `tamis demo` wrote.")],
+    user: Annotated[list[str], typer.Option(help="A raw user id; may be given several times.")],
+    k: Annotated[int, typer.Option(min=1, help="Items per user.")] = 10,
+    include_seen: Annotated[bool, typer.Option(help="Let lists hold what the user has seen.")] = False,
+    show: Annotated[list[str] | None, typer.Option(help="An item column to show; may be given several times.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print the best items of some users."""
+    with plain_errors():
+        recommender = _load(folder)
+        found = recommender.recommend(user, k, exclude_seen=not include_seen, show=show or ())
+        unknown = recommender.unknown_users(user)
+        if unknown:
+            say(f"Not known, so answered with the most popular items: {', '.join(map(str, unknown))}")
+        if as_json:
+            typer.echo(json.dumps(found.to_dicts(), indent=2, default=str))
+        else:
+            print_table(found, "Recommended items")
+
+
+def _load(folder: Path) -> Any:
+    from tamis.recommender.recommender import Recommender
+
+    inner = folder / "recommender"
+    return Recommender.load(inner if inner.is_dir() else folder)
+
+
+def print_table(frame: pl.DataFrame, title: str) -> None:
+    """A frame as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*[f"{cell:.4f}" if isinstance(cell, float) else _cell(cell) for cell in row])
+    Console(file=sys.stdout).print(table)
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

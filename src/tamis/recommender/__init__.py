@@ -1,0 +1,1 @@
+"""Retrieval, filters and ordering as one object that answers with raw ids."""

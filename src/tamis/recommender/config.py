@@ -1,0 +1,198 @@
+"""What `tamis train` reads: a small TOML file, each key checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from tamis.errors import DataError, SettingError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`[data]`: where the rows are and what their columns mean.
+
+    Args:
+        interactions: parquet of user-item rows: a path, glob or folder. Relative paths begin at the TOML file.
+        user_id: the user column.
+        item_id: the item column.
+        users: parquet with one row per user, joined by `user_id`.
+        items: parquet with one row per item, joined by `item_id`.
+        user_features: columns that describe the user: numbers with a fraction are normalised, all else is encoded.
+        item_features: columns that describe the item; lists are encoded value by value.
+        positive_column: rows count only where this column is at least `positive_min`.
+        positive_min: see above.
+        order: a column that grows with time; by default rows are in order already.
+        split: `"leave-last-out"`: each user's last row is the test, the one before validation; `"time"`: the last
+            tenth of all rows is the test, the tenth before validation (`order` is needed).
+        latest: train only on so many of each user's latest rows; all when 0.
+        show: item columns to show beside recommended ids, a title say.
+    """
+
+    interactions: str
+    user_id: str
+    item_id: str
+    users: str = ""
+    items: str = ""
+    user_features: tuple[str, ...] = ()
+    item_features: tuple[str, ...] = ()
+    positive_column: str = ""
+    positive_min: float = 1.0
+    order: str = ""
+    split: str = "leave-last-out"
+    latest: int = 0
+    show: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_choice("data.split", self.split, ("leave-last-out", "time"))
+        if self.split == "time" and not self.order:
+            raise SettingError("data.split: 'time' needs a column to order by. Set data.order.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """`[model]`.
+
+    Args:
+        kind: `"two-tower"` or `"matrix-factorization"`.
+        layers: widths of both towers' layers.
+        dim: width of embeddings; 0 infers it from the number of categories.
+        l2_normalization: vectors of length 1.
+        temperature: divides the scores in the softmax; near 0.1 with `l2_normalization`.
+        init_std: standard deviation of the first embeddings.
+        dropout: share of activations dropped in training.
+    """
+
+    kind: str = "two-tower"
+    layers: tuple[int, ...] = (128, 64)
+    dim: int = 64
+    l2_normalization: bool = True
+    temperature: float = 0.1
+    init_std: float = 0.05
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_choice("model.kind", self.kind, ("two-tower", "matrix-factorization"))
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """`[training]`.
+
+    Args:
+        epochs: at most.
+        batch_size: rows of a step.
+        optimizer: `"adam"`, `"adagrad"` or `"sgd"`.
+        learning_rate: above 0.
+        patience: stop when validation NDCG@10 has not improved for so many epochs; -1 never stops early.
+        seed: of everything random.
+        device: `"auto"`, `"cpu"` or `"cuda"`.
+    """
+
+    epochs: int = 10
+    batch_size: int = 4096
+    optimizer: str = "adam"
+    learning_rate: float = 0.003
+    patience: int = 2
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """`[index]`: `kind` and `target_recall` of `build_index`."""
+
+    kind: str = "auto"
+    target_recall: float = 0.99
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training: `[data]`, `[model]`, `[training]`, `[index]`, and `output`, the folder to write."""
+
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    output: str = "recommender"
+
+    @classmethod
+    def read(cls, file: str | Path) -> TrainConfig:
+        """The configuration of a TOML file.
+
+        Raises:
+            DataError: no such file, or no TOML.
+            UnknownNameError: a key that does not exist, with the nearest one.
+            SettingError: a key that is missing, or a value of the wrong type.
+        """
+        path = Path(file)
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"{path}: the file cannot be read ({error.strerror}). Give the path of a TOML file."
+            ) from error
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"{path}: this is not TOML ({error}). Correct the line.") from error
+        config: TrainConfig = _section(cls, content, str(path))
+        return config.resolved(path.parent)
+
+    def resolved(self, folder: Path) -> TrainConfig:
+        """The same with paths that begin at `folder`."""
+        data = {
+            name: str(folder / value)
+            for name in ("interactions", "users", "items")
+            if (value := getattr(self.data, name))
+        }
+        changed = DataConfig(**{**vars(self.data), **data})
+        return TrainConfig(changed, self.model, self.training, self.index, str(folder / self.output))
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "index": IndexConfig,
+}
+
+
+def _section(kind: type[Any], content: Mapping[str, Any], where: str) -> Any:
+    """The dataclass of a TOML table."""
+    hints = get_type_hints(kind)
+    for name in content:
+        if name not in hints:
+            raise UnknownNameError(name, hints, where=where, what="key")
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        place = f"{where}: {name}"
+        if kind is TrainConfig and name in _SECTIONS:
+            if not isinstance(value, dict):
+                raise SettingError(f"{place} is {value!r}. Make it a table: [{name}].")
+            values[name] = _section(_SECTIONS[name], value, f"{where} [{name}]")
+        else:
+            values[name] = _typed(value, hints[name], place)
+    for one in fields(kind):
+        if one.name in ("data", "interactions", "user_id", "item_id") and one.name not in values:
+            raise SettingError(f"{where}: {one.name} is missing. Add it; `tamis train --help` shows an example.")
+    return kind(**values)
+
+
+def _typed(value: Any, hint: Any, place: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    for listed, member in ((tuple[str, ...], str), (tuple[int, ...], int)):
+        if hint == listed:
+            if not isinstance(value, list) or not all(type(one) is member for one in value):
+                raise SettingError(f"{place} is {value!r}. Give a list of {member.__name__} values.")
+            return tuple(value)
+    if type(value) is not hint:
+        raise SettingError(f"{place} is {value!r}, a {type(value).__name__}. Give a {hint.__name__}.")
+    return value
+
+
+def _check_choice(place: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UnknownNameError(value, choices, where=place, what="choice")

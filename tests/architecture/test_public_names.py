@@ -1,0 +1,54 @@
+"""The public surface: a name more or less is a decision, and shows here."""
+
+import pytest
+
+import tamis
+
+PUBLIC = {
+    "Adagrad", "Adam", "AvgPrecisionAt", "Callback", "Checkpoint", "ColumnSchema", "Dataset", "EarlyStopping",
+    "EmbeddingOptions", "Encoder", "ExactIndex", "FaissIndex", "HitRateAt", "History", "InBatchSampler",
+    "ItemCoverageAt", "Loader", "MLPBlock", "MRRAt", "MatrixFactorizationModel", "NDCGAt", "NoveltyAt",
+    "PopularityBasedSampler", "PopularityBiasAt", "PrecisionAt", "RecallAt", "Recommender", "SGD", "Schema", "Tags",
+    "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "Workflow", "__version__", "build_index",
+    "datasets", "errors", "leave_last_out", "load_index", "load_model", "ops", "split_by_time",
+    "unique_rows_by_features", "write_report",
+}  # fmt: skip
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(tamis.__all__) == PUBLIC
+    assert len(tamis.__all__) == len(PUBLIC)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_loads_and_is_listed(name: str) -> None:
+    assert getattr(tamis, name) is getattr(tamis, name)
+    assert name in dir(tamis)
+
+
+def test_every_public_thing_says_what_it_is() -> None:
+    for name in PUBLIC - {"__version__"}:
+        assert (getattr(tamis, name).__doc__ or "").strip(), name
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """The lazy table and the block for type checkers are written twice."""
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(tamis.__file__).read_text(encoding="utf-8"))
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    home = {name: module if name in tamis._MODULES else f"{module}.{name}" for name, module in tamis._HOME.items()}
+    assert seen == home
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(AttributeError, match=r"tamis: there is no name 'TwoTowerMode'\. Did you mean 'TwoTowerModel'"):
+        tamis.TwoTowerMode  # noqa: B018
+    assert not hasattr(tamis, "__wrapped__")
