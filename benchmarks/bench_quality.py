@@ -130,10 +130,10 @@ def gowalla() -> None:
 
 def _gowalla_run(train: Dataset, test: Dataset, seed: int) -> Any:
     model = tamis.MatrixFactorizationModel(
-        train.schema, dim=64, l2_normalization=True, logits_temperature=0.1, init_std=0.05, seed=seed
+        train.schema, dim=64, l2_normalization=True, logits_temperature=0.12, init_std=0.05, seed=seed
     )
     model.compile(Adam(0.01), metrics=[RecallAt(20), NDCGAt(20)])
-    return _timed(lambda: model.fit(train, batch_size=4096, epochs=15, seed=seed, verbose=False)), (
+    return _timed(lambda: model.fit(train, batch_size=4096, epochs=26, seed=seed, verbose=False)), (
         model.evaluate(test, exclude=train)
     )
 

@@ -20,8 +20,8 @@ import polars as pl
 
 from measure import peak_mb, report
 from tamis.data.dataset import Dataset
-from tamis.demo import ITEM_FEATURES, USER_FEATURES, seed_graph
 from tamis.features.workflow import Workflow
+from tamis.journey.demo import seed_graph
 
 SEED = 42
 USER = {
@@ -30,11 +30,12 @@ USER = {
     "user_group": 13,
     "user_gender": 2,
     "user_age": 7,
-    "user_consumption_1": 3,
     "user_consumption_2": 3,
     "user_is_occupied": 2,
     "user_geography": 4,
     "user_intentions": 100_000,
+    "user_brands": 58_000,
+    "user_categories": 6_000,
 }
 ITEM = {"item_category": 10_000, "item_shop": 500_000, "item_brand": 200_000}
 IDS = {"user_id": 3_000_000, "item_id": 1_000_000}

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tamis import __version__
 from tamis.errors import TamisError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 cli = typer.Typer(
     name="tamis",
@@ -70,7 +66,7 @@ def demo(
 ) -> None:
     """The whole journey on synthetic data, or on MovieLens-1M: features, training, evaluation, ten items per user."""
     with plain_errors():
-        from tamis.demo import movielens_demo, synthetic_demo
+        from tamis.journey.demo import movielens_demo, synthetic_demo
 
         if data is None:
             synthetic_demo(rows, output, epochs=epochs, seed=seed, say=say)
@@ -88,8 +84,8 @@ def train(
     [index] and the folder `output`.
     """
     with plain_errors():
-        from tamis.recommender.config import TrainConfig
-        from tamis.recommender.pipeline import train as run
+        from tamis.journey.config import TrainConfig
+        from tamis.journey.pipeline import train as run
 
         trained = run(TrainConfig.read(config), say=say)
         say(f"Wrote {trained.folder}. Next: tamis recommend {trained.folder} --user ID, or open its report.html.")
@@ -132,6 +128,8 @@ def recommend(
         if as_json:
             typer.echo(json.dumps(found.to_dicts(), indent=2, default=str))
         else:
+            from tamis.journey.console import print_table
+
             print_table(found, "Recommended items")
 
 
@@ -140,20 +138,3 @@ def _load(folder: Path) -> Any:
 
     inner = folder / "recommender"
     return Recommender.load(inner if inner.is_dir() else folder)
-
-
-def print_table(frame: pl.DataFrame, title: str) -> None:
-    """A frame as a table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
-    for row in frame.iter_rows():
-        table.add_row(*[f"{cell:.4f}" if isinstance(cell, float) else _cell(cell) for cell in row])
-    Console(file=sys.stdout).print(table)
-
-
-def _cell(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

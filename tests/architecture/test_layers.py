@@ -30,13 +30,13 @@ LAYERS: dict[str, set[str]] = {
     "serving": {"recommender", "store", "index"},
     "datasets": {"data"},
 }
-EVERYTHING = {"cli", "demo", "scale"}  # inside each command, where they run; and what wraps all the rest
+EVERYTHING = {"cli", "journey", "scale"}  # inside each command, where they run; and what wraps all the rest
 # one file that reaches further, only inside its functions, and why
 LAZILY = {("datasets/aliccp.py", "features.workflow")}  # it fits the workflow that a user hands over or leaves out
 
 LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files that may hold them
     # judging is the evaluating half of a recommender; the loading half, which a server imports, goes without
-    "torch": {"data", "nn", "training", "evaluation", "models", "recommender/judging.py", "demo"},
+    "torch": {"data", "nn", "training", "evaluation", "models", "recommender/judging.py", "journey"},
     "faiss": {"index/faiss.py", "index/faiss_structure.py"},
     "onnx": {"models/onnx_export.py"},
     "onnxscript": {"models/onnx_export.py"},
@@ -47,7 +47,7 @@ LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files t
     "starlette": {"serving"},
     "fastapi": {"serving"},
     "typer": {"cli"},
-    "rich": {"cli", "demo", "progress"},
+    "rich": {"journey", "progress"},
     "pickle": set(),
     "pandas": set(),
 }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tamis.data.dataset import Dataset
-from tamis.data.loader import Loader
 from tamis.folders import read_json, read_manifest, saving, write_json
+from tamis.models.tower_rows import encode_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.tower import Tower, input_width, split_inputs
@@ -104,21 +103,3 @@ def build_tower(
     """A tower whose layers fit its inputs."""
     layers = None if mlp is None else mlp.build(input_width(schema, options))
     return Tower(schema, tables, layers=layers, combiner=options.combiner, l2_normalization=l2_normalization)
-
-
-@torch.inference_mode()
-def encode_rows(tower: Tower, dataset: Dataset, *, batch_size: int = 4096) -> Tensor:
-    """Vectors of all rows, in order, on the CPU: [rows, dim] float32."""
-    loader = Loader(dataset, batch_size, shuffle=False, columns=tower.schema.column_names, targets=())
-    device = tower.tables.device
-    was_training = tower.training
-    tower.eval()
-    vectors = [tower(batch.to(device).features).float().cpu() for batch in loader]
-    tower.train(was_training)
-    return torch.cat(vectors)
-
-
-def with_vectors(frame: pl.DataFrame, vectors: Tensor) -> pl.DataFrame:
-    """The frame with one column per dimension added: "0", "1", ..."""
-    columns = vectors.T.contiguous().numpy()
-    return frame.with_columns(pl.Series(str(i), column) for i, column in enumerate(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -9,24 +10,23 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import load_file, save_file
 
 from tamis.data.dataset import Dataset, check_ids
 from tamis.data.loader import Loader
-from tamis.data.unique_rows import first_rows
-from tamis.errors import FormatError, NotFittedError, SchemaError
+from tamis.errors import NotFittedError, SchemaError, UnknownColumnError
 from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
-from tamis.evaluation.metrics import METRICS, Metric, NDCGAt, RecallAt, resolve_metrics
+from tamis.evaluation.metrics import Metric, NDCGAt, RecallAt, resolve_metrics
 from tamis.evaluation.top_k import check_k
-from tamis.folders import read_json, read_manifest, saving, write_json
-from tamis.models.encoder import Encoder, build_tower, encode_rows, with_vectors
+from tamis.models.encoder import Encoder, build_tower
 from tamis.models.held_out import HeldOut
 from tamis.models.item_table import Catalogue, ItemTable
+from tamis.models.saved_model import read_model, save_model
 from tamis.models.top_k_encoder import TopKEncoder
-from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes
+from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, table_name
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.precision import chosen_device, chosen_precision
-from tamis.nn.tower import Tower, split_inputs
+from tamis.nn.tower import split_inputs
 from tamis.nn.two_towers import TwoTowers
 from tamis.schema import ColumnSchema, Schema, Tags
 from tamis.training.callbacks import Callback
@@ -35,19 +35,15 @@ from tamis.training.negatives import InBatchSampler, Sampler
 from tamis.training.optimizers import (
     ModelOptimizer,
     OptimizerSettings,
-    describe_optimizer,
-    described_optimizer,
     optimizer_settings,
 )
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
 from tamis.training.trainer import Trainer
 
-KIND = "model"
-VERSION = 1
 POPULARITY = "popularity_"  # before the metrics of the list that is the same for everybody
 
 
-class RetrievalModel:
+class RetrievalModel(ABC):
     """A query tower and a candidate tower, trained on rows in which a query chose an item.
 
     Subclasses say how the towers look. Metrics are over the whole catalogue: all items of the training data.
@@ -90,6 +86,7 @@ class RetrievalModel:
         self.query_mlp, self.item_mlp, self.options = query_mlp, item_mlp, options
         self.samplers, self.logits_temperature = tuple(samplers), logits_temperature
         self.l2_normalization, self.logq_correction = l2_normalization, logq_correction
+        _check_widths(options, self.schema)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             tables = EmbeddingTables(split_inputs(self.schema)[0], options)
@@ -101,14 +98,14 @@ class RetrievalModel:
         self.metrics: tuple[str | Metric, ...] = (RecallAt(10), NDCGAt(10))
         self.compile()
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments besides the schema, as JSON can hold them."""
-        raise TypeError(f"{type(self).__name__}: a retrieval model says its settings. Define `settings`.")
 
     @classmethod
+    @abstractmethod
     def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
         """The model that `settings` described, untrained."""
-        raise TypeError(f"{cls.__name__}: a retrieval model is built from its settings. Define `from_settings`.")
 
     def compile(
         self,
@@ -143,15 +140,6 @@ class RetrievalModel:
         if metrics is not None:
             self.metrics = tuple(resolve_metrics(metrics))
 
-    def _compiled(self) -> dict[str, Any]:
-        names = [metric.name for metric in resolve_metrics(self.metrics) if type(metric) in METRICS.values()]
-        return {
-            "optimizer": describe_optimizer(self.optimizer),
-            "loss": self.loss,
-            "precision": self.precision,
-            "metrics": names or None,
-        }
-
     def _retrieval_loss(self, precision: torch.dtype) -> RetrievalLoss:
         return RetrievalLoss(
             self.samplers,
@@ -177,6 +165,8 @@ class RetrievalModel:
         verbose: bool = True,
     ) -> History:
         """Train on rows of (query, item) and measure on `validation_data` after each epoch.
+
+        Called again, it goes on from the weights, with a new optimizer and a new history.
 
         Args:
             train: the rows; each is a positive.
@@ -220,7 +210,7 @@ class RetrievalModel:
         return self.schema.select_by_tag([Tags.ITEM_ID, Tags.USER_ID]).column_names
 
     def _step(self, device: torch.device) -> RetrievalStep:
-        items = self._fitted()
+        items = self.fitted_items()
         check_codes(torch.tensor(items.ids), [self.item_schema[self.item_id].cardinality or 0], [self.item_id])
         draws = any(not isinstance(sampler, InBatchSampler) for sampler in self.samplers)
         return RetrievalStep(
@@ -265,13 +255,13 @@ class RetrievalModel:
         return self._judge(queries, self.metrics if metrics is None else tuple(metrics))
 
     def _queries_of(self, dataset: Dataset, exclude: Dataset | None) -> HeldOut:
-        items = self._fitted()
+        items = self.fitted_items()
         ids = self._id_columns()
         check_ids(dataset, ids, where="evaluate")
         return HeldOut.from_dataset(dataset, exclude, self.query_schema, items)
 
     def _judge(self, queries: HeldOut, metrics: Sequence[str | Metric]) -> Judgement:
-        items = self._fitted()
+        items = self.fitted_items()
         return judge(
             encode_rows(self.towers.query, queries.dataset),
             encode_rows(self.towers.candidate, items.dataset()),
@@ -283,7 +273,7 @@ class RetrievalModel:
 
     def _measure(self, queries: HeldOut, metrics: Sequence[str | Metric]) -> dict[str, float]:
         values = self._judge(queries, metrics).values
-        counts = torch.tensor(self._fitted().counts)
+        counts = torch.tensor(self.fitted_items().counts)
         popular = judge_popularity(counts, queries.relevant, metrics=metrics, excluded=queries.excluded)
         return {**values, **{POPULARITY + name: value for name, value in popular.values.items()}}
 
@@ -306,7 +296,7 @@ class RetrievalModel:
 
     def query_embeddings(self, dataset: Dataset, *, batch_size: int = 1024, index: str | None = None) -> Dataset:
         """One row per user: the query's feature columns (only the id with `index=Tags.USER_ID`), then "0", "1", ..."""
-        return _embeddings(self.towers.query, dataset, Tags.USER_ID, index, batch_size)
+        return tower_embeddings(self.towers.query, dataset, Tags.USER_ID, index, batch_size)
 
     def candidate_embeddings(
         self, dataset: Dataset | None = None, *, batch_size: int = 1024, index: str | None = None
@@ -315,14 +305,14 @@ class RetrievalModel:
 
         Without a dataset: all items of the training data.
         """
-        rows = self._fitted().dataset() if dataset is None else dataset
-        return _embeddings(self.towers.candidate, rows, Tags.ITEM_ID, index, batch_size)
+        rows = self.fitted_items().dataset() if dataset is None else dataset
+        return tower_embeddings(self.towers.candidate, rows, Tags.ITEM_ID, index, batch_size)
 
     item_embeddings = candidate_embeddings
 
     def catalogue(self) -> Catalogue:
         """Ids, counts and vectors of all items it knows."""
-        items = self._fitted()
+        items = self.fitted_items()
         vectors = encode_rows(self.towers.candidate, items.dataset()).numpy()
         return Catalogue(items.ids.astype(np.int64), items.counts, vectors)
 
@@ -337,7 +327,9 @@ class RetrievalModel:
             index: `"exact"`, `"auto"`, `"flat"`, `"hnsw"` or `"ivf"`.
             target_recall: what an approximate index is tuned to, against exact search.
         """
-        rows = _unique(self._fitted().dataset() if candidates is None else candidates, self.item_schema, Tags.ITEM_ID)
+        rows = unique_rows(
+            self.fitted_items().dataset() if candidates is None else candidates, self.item_schema, Tags.ITEM_ID
+        )
         vectors = encode_rows(self.towers.candidate, rows).numpy()
         ids = rows.compute()[self.item_id].to_numpy().astype(np.int64)
         return TopKEncoder.build(self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall)
@@ -347,14 +339,7 @@ class RetrievalModel:
 
         Metrics of your own are not among it: compile again after `load`.
         """
-        items = self._fitted()
-        with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
-            write_json(folder / "settings.json", self.settings())
-            write_json(folder / "compiled.json", self._compiled())
-            self.schema.save(folder)
-            weights = {name: t.cpu().contiguous() for name, t in self.towers.state_dict().items()}
-            save_file(weights, folder / "weights.safetensors")
-            items.save(folder / "items.parquet")
+        save_model(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> RetrievalModel:
@@ -363,21 +348,14 @@ class RetrievalModel:
         Raises:
             FormatError: no such folder, another kind, changed files, or a newer version.
         """
-        folder = Path(path)
-        manifest = read_manifest(folder, kind=KIND, version=VERSION)
-        if manifest["model"] not in cls.registry:
-            raise FormatError(
-                f"{folder}: it holds a {manifest['model']!r}, which this Tamis does not know. Upgrade it."
-            )
-        kind = cls.registry[manifest["model"]]
-        model = kind.from_settings(Schema.load(folder), read_json(folder / "settings.json"))
-        compiled = read_json(folder / "compiled.json")
-        model.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"])})
-        model.towers.load_state_dict(load_file(folder / "weights.safetensors"))
-        model.items = ItemTable.load(folder / "items.parquet", model.item_schema)
-        return model
+        return read_model(path, cls.registry)
 
-    def _fitted(self) -> ItemTable:
+    def fitted_items(self) -> ItemTable:
+        """The items of the training data.
+
+        Raises:
+            NotFittedError: the model knows no items yet.
+        """
         if self.items is None:
             raise NotFittedError(f"{type(self).__name__}: it knows no items yet. Call fit, or load a fitted model.")
         return self.items
@@ -386,6 +364,13 @@ class RetrievalModel:
         known = "not fitted" if self.items is None else f"{len(self.items):,} items"
         sides = f"query={self.query_schema.column_names}, item={self.item_schema.column_names}"
         return f"{type(self).__name__}({known}, {sides})"
+
+
+def _check_widths(options: EmbeddingOptions, schema: Schema) -> None:
+    known = {name for column in schema for name in (column.name, table_name(column))}
+    for name in options.embedding_dims:
+        if name not in known:
+            raise UnknownColumnError(name, sorted(known), where="embedding_dims")
 
 
 def _sides(schema: Schema) -> tuple[Schema, Schema]:
@@ -405,26 +390,3 @@ def _sides(schema: Schema) -> tuple[Schema, Schema]:
             "TagAsUserID in the workflow."
         )
     return query, item
-
-
-def _unique(dataset: Dataset, schema: Schema, id_tag: str) -> Dataset:
-    """The schema's columns in memory, first row per id; all rows where the schema has no such id."""
-    rows = dataset.select(schema).scan()
-    ids = schema.select_by_tag(id_tag)
-    return Dataset(
-        Dataset(first_rows(rows, ids.first.name) if len(ids) else rows, schema=schema).compute(), schema=schema
-    )
-
-
-def _embeddings(tower: Tower, dataset: Dataset, id_tag: str, index: str | None, batch_size: int) -> Dataset:
-    rows = _unique(dataset, tower.schema, id_tag)
-    vectors = encode_rows(tower, rows, batch_size=batch_size)
-    kept = tower.schema if index is None else tower.schema.select_by_tag(index)
-    if not len(kept):
-        raise SchemaError(
-            f"embeddings: no column of {tower.schema.column_names} is tagged {str(index)!r}. Give index={id_tag!s}, or "
-            "none for all columns."
-        )
-    frame = with_vectors(rows.compute().select(kept.column_names), vectors)
-    numbers = Schema(ColumnSchema(str(i), "float32") for i in range(vectors.shape[1]))
-    return Dataset(frame, schema=kept + numbers)

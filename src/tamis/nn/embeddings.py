@@ -120,10 +120,6 @@ class EmbeddingTables(nn.Module):
                 found[key] = sum_by_row(torch.cat([r for r, _ in pairs]), torch.cat([g for _, g in pairs]))
         return found
 
-    def forget_lookups(self) -> None:
-        """Drop what was remembered, for a step that is not taken."""
-        self._lookups = {}
-
     @property
     def device(self) -> torch.device:
         """Where the tables lie."""

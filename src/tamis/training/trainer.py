@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -76,36 +77,38 @@ class Trainer:
             for callback in callbacks:
                 callback.on_fit_begin(self)
             while self.history.num_epochs < epochs and not self.should_stop:
-                start = time.perf_counter()
-                rows_before = self.epoch_rows
-                self._train_epoch(f"epoch {self.history.num_epochs + 1}/{epochs}", callbacks, verbose=verbose)
-                seconds = time.perf_counter() - start
-                figures = {"loss": self.epoch_loss / self.epoch_rows}
-                figures["rows_per_s"] = (self.epoch_rows - rows_before) / seconds
-                self.epoch_loss, self.epoch_rows = 0.0, 0
+                title = f"epoch {self.history.num_epochs + 1}/{epochs}"
+                figures = self._train_epoch(title, callbacks, verbose=verbose)
                 self.module.eval()
                 if validate is not None:
                     figures |= {f"val_{name}": value for name, value in validate().items()}
                 self.history.add(figures)
+                if verbose:
+                    print(title, *[f"{name} {value:.5g}" for name, value in figures.items()], sep="  ", file=sys.stderr)
                 for callback in callbacks:
                     callback.on_epoch_end(self)
             for callback in callbacks:
                 callback.on_fit_end(self)
         return self.history
 
-    def _train_epoch(self, title: str, callbacks: list[Callback], *, verbose: bool) -> None:
-        if self.loader.epoch > self.history.num_epochs:
-            return  # resumed from a checkpoint between the epoch's last step and its end
+    def _train_epoch(self, title: str, callbacks: list[Callback], *, verbose: bool) -> dict[str, float]:
+        start, rows_before = time.perf_counter(), self.epoch_rows
+        # A checkpoint may lie between an epoch's last step and its end: resumed there, no step is left.
+        batches = self.loader if self.loader.epoch == self.history.num_epochs else ()
         self.module.train()
         with progress(title, self.loader.num_rows, verbose=verbose) as advance:
             advance(self.epoch_rows)
-            for batch in self.loader:
+            for batch in batches:
                 loss = self._step(batch)
                 self.epoch_loss += loss * len(batch)
                 self.epoch_rows += len(batch)
                 advance(len(batch), f"loss {self.epoch_loss / self.epoch_rows:.4f}")
                 for callback in callbacks:
                     callback.on_step_end(self)
+        figures = {"loss": self.epoch_loss / self.epoch_rows}
+        figures["rows_per_s"] = (self.epoch_rows - rows_before) / (time.perf_counter() - start)
+        self.epoch_loss, self.epoch_rows = 0.0, 0
+        return figures
 
     def _step(self, batch: Batch) -> float:
         loss = self.step_loss(batch, self.generator)

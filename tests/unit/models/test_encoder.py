@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tamis import EmbeddingOptions, MLPBlock
-from tamis.models.encoder import Encoder, with_vectors
+from tamis.models.encoder import Encoder
+from tamis.models.tower_rows import with_vectors
 from tamis.schema import ColumnSchema, Schema, Tags
 
 SCHEMA = Schema(

@@ -17,9 +17,10 @@ from tamis.evaluation.catalogue import Pairs, judge_lists
 from tamis.evaluation.report import write_report
 from tamis.features.node import Node
 from tamis.folders import saving, write_json
+from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
+from tamis.journey.console import print_table
+from tamis.journey.pipeline import KIND, VERSION, bars, compared, curves, stage, train
 from tamis.ops import Categorify, Filter, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
-from tamis.recommender.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
-from tamis.recommender.pipeline import KIND, VERSION, bars, compared, stage, train
 
 Say = Callable[[str], None]
 METRICS = (RecallAt(10), NDCGAt(10))
@@ -105,7 +106,7 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
         write_report(
             folder / "report.html",
             "Two towers on synthetic Ali-CCP",
-            history=history.history,
+            history=curves(history),
             bars=bars(metrics, oracle),
             facts=_facts(recommender, num_rows, fitting.num_rows),
             tables=recommended,
@@ -170,8 +171,6 @@ def _typed(path: Path) -> str:
 
 
 def _show(recommender: Recommender, users: list[Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    from tamis.cli import print_table
-
     found = recommender.recommend(users, 10, show=columns)
     tables = {}
     for user in users:

@@ -29,12 +29,12 @@ from tamis.features.ops import (
 )
 from tamis.features.workflow import Workflow
 from tamis.folders import saving, write_json
+from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
 from tamis.models.matrix_factorization import MatrixFactorizationModel
 from tamis.models.retrieval import RetrievalModel
 from tamis.models.two_tower import TwoTowerModel
 from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.mlp import MLPBlock
-from tamis.recommender.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
 from tamis.recommender.recommender import Recommender
 from tamis.schema import Schema
 from tamis.training.callbacks import EarlyStopping
@@ -112,7 +112,7 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
         write_report(
             folder / "report.html",
             "Training report",
-            history=history.history,
+            history=curves(history),
             bars=bars(metrics),
             facts=facts,
             tables={},
@@ -254,6 +254,11 @@ def compared(metrics: dict[str, float]) -> str:
     names = [name for name in metrics if f"popularity_{name}" in metrics]
     told = [f"{name} {metrics[name]:.4f} (popularity {metrics['popularity_' + name]:.4f})" for name in names]
     return ", ".join(told)
+
+
+def curves(history: History) -> dict[str, list[float]]:
+    """What is worth a curve; the popularity list's metrics are the same in every epoch."""
+    return {name: values for name, values in history.history.items() if "popularity_" not in name}
 
 
 def bars(metrics: dict[str, float], oracle: dict[str, float] | None = None) -> dict[str, dict[str, float]]:

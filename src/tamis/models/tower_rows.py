@@ -1,0 +1,59 @@
+"""A tower over the rows of a dataset: vectors in order, or a frame of ids and vectors."""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from tamis.data.dataset import Dataset
+from tamis.data.loader import Loader
+from tamis.data.unique_rows import first_rows
+from tamis.errors import SchemaError
+from tamis.nn.tower import Tower
+from tamis.schema import ColumnSchema, Schema
+
+
+@torch.inference_mode()
+def encode_rows(tower: Tower, dataset: Dataset, *, batch_size: int = 4096) -> Tensor:
+    """Vectors of all rows, in order, on the CPU: [rows, dim] float32."""
+    loader = Loader(dataset, batch_size, shuffle=False, columns=tower.schema.column_names, targets=())
+    device = tower.tables.device
+    was_training = tower.training
+    tower.eval()
+    vectors = [tower(batch.to(device).features).float().cpu() for batch in loader]
+    tower.train(was_training)
+    return torch.cat(vectors)
+
+
+def with_vectors(frame: pl.DataFrame, vectors: Tensor) -> pl.DataFrame:
+    """The frame with one column per dimension added: "0", "1", ..."""
+    columns = vectors.T.contiguous().numpy()
+    return frame.with_columns(pl.Series(str(i), column) for i, column in enumerate(columns))
+
+
+def unique_rows(dataset: Dataset, schema: Schema, id_tag: str) -> Dataset:
+    """The schema's columns in memory, first row per id; all rows where the schema has no such id."""
+    rows = dataset.select(schema).scan()
+    ids = schema.select_by_tag(id_tag)
+    chosen = Dataset(first_rows(rows, ids.first.name) if len(ids) else rows, schema=schema)
+    return Dataset(chosen.compute(), schema=schema)
+
+
+def tower_embeddings(tower: Tower, dataset: Dataset, id_tag: str, index: str | None, batch_size: int) -> Dataset:
+    """One row per id: the tower's columns, or only those tagged `index`, then "0", "1", ...
+
+    Raises:
+        SchemaError: no column carries the tag `index`.
+    """
+    rows = unique_rows(dataset, tower.schema, id_tag)
+    vectors = encode_rows(tower, rows, batch_size=batch_size)
+    kept = tower.schema if index is None else tower.schema.select_by_tag(index)
+    if not len(kept):
+        raise SchemaError(
+            f"embeddings: no column of {tower.schema.column_names} is tagged {str(index)!r}. Give index={id_tag!s}, or "
+            "none for all columns."
+        )
+    frame = with_vectors(rows.compute().select(kept.column_names), vectors)
+    numbers = Schema(ColumnSchema(str(i), "float32") for i in range(vectors.shape[1]))
+    return Dataset(frame, schema=kept + numbers)
