@@ -55,6 +55,9 @@ def run_merlin(python: str, folder: Path) -> list[Row]:
 
 def main() -> None:
     chosen = sys.argv[1:] or [*SCRIPTS, "merlin"]
+    unknown = [name for name in chosen if name not in (*SCRIPTS, "merlin")]
+    if unknown:
+        sys.exit(f"There is no benchmark {unknown[0]!r}. There are {', '.join(SCRIPTS)} and merlin.")
     kept = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     rows = [row for row in kept if row["benchmark"].split("-")[0] not in chosen]
     for script in SCRIPTS:

@@ -18,8 +18,10 @@ def write(rows: list[Row], root: Path) -> None:
 
 
 def _between_markers(file: Path, parts: Iterable[str]) -> None:
-    before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, begin, rest = file.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):  # without the end, all that follows would go
+        raise ValueError(f"{file}: the markers {BEGIN!r} and {END!r} are not both in it. Put them back.")
     body = "\n\n".join(part for part in parts if part)
     file.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
 

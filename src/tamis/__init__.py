@@ -6,9 +6,14 @@ Names load what they need when they are first used, so `import tamis` is quick.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Read by OpenMP when torch loads it. Its default, spinning, makes a training step 10 times slower as soon as another
+# process wants one of the cores; sleeping costs a few percent at most. Whoever sets the variable decides.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # public name -> the module that holds it; an entry that equals its module is a whole module
 _HOME = {

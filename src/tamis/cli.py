@@ -46,10 +46,10 @@ def say(line: str) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """An error of ours is one line and exit code 1, unless `--debug` asks for its traceback."""
+    """An error of ours or of the disk is one line and exit code 1, unless `--debug` asks for its traceback."""
     try:
         yield
-    except TamisError as error:
+    except (TamisError, OSError) as error:
         if _debug:
             raise
         say(f"Error: {error}")
@@ -126,7 +126,8 @@ def recommend(
         if unknown:
             say(f"Not known, so answered with the most popular items: {', '.join(map(str, unknown))}")
         if as_json:
-            typer.echo(json.dumps(found.to_dicts(), indent=2, default=str))
+            rows = found.fill_nan(None).to_dicts()  # JSON has no NaN
+            typer.echo(json.dumps(rows, indent=2, default=str))
         else:
             from tamis.journey.console import print_table
 

@@ -142,12 +142,27 @@ def saving(path: str | Path, *, kind: str, version: int, **facts: Any) -> Iterat
         kind: what the folder holds, for example `"workflow"`.
         version: the format's version, a whole number that grows.
         facts: anything JSON can hold that a reader wants to know first.
+
+    Raises:
+        FormatError: as `new_folder`, and where the folder holds parquet alone: it may be the very data trained on.
     """
+    target = Path(path).expanduser()
+    _check_replaceable(target)
+    _check_is_no_data(target)
     with new_folder(path) as folder:
         yield folder
         files = {str(f.relative_to(folder)): _checksum(f) for f in sorted(folder.rglob("*")) if f.is_file()}
         manifest = {"kind": kind, "version": version, **facts, "files": files}
         write_json(folder / MANIFEST, manifest)
+
+
+def _check_is_no_data(target: Path) -> None:
+    files = [] if (target / MANIFEST).is_file() else sorted(file for file in target.rglob("*") if file.is_file())
+    if files:
+        raise FormatError(
+            f"{target}: the folder holds the data {str(files[0].relative_to(target))!r}, and replacing it would delete "
+            "that. Give a new or empty folder."
+        )
 
 
 def read_manifest(path: str | Path, *, kind: str, version: int) -> dict[str, Any]:

@@ -74,11 +74,15 @@ def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path, stranger: st
     assert file.read_text() == "years of work"
 
 
-def test_empty_folders_and_folders_of_parquet_are_replaced(tmp_path: Path) -> None:
+def test_empty_folders_are_replaced_and_data_replaces_data(tmp_path: Path) -> None:
     (tmp_path / "m" / "sub").mkdir(parents=True)
-    (tmp_path / "m" / "sub" / "a.parquet").write_text("x")
     write_model(tmp_path / "m", "new")
     assert names(tmp_path / "m") == [MANIFEST, "weights.txt"]
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old.parquet").write_text("x")
+    with new_folder(tmp_path / "d") as folder:
+        (folder / "a.parquet").write_text("y")
+    assert names(tmp_path / "d") == ["a.parquet"]
 
 
 def test_leftovers_of_dead_writers_go_at_the_next_write_and_those_of_living_ones_stay(tmp_path: Path) -> None:
@@ -145,3 +149,15 @@ def test_json_keeps_its_content_and_has_no_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", float("nan"))
     with pytest.raises(FormatError, match=r"b.json: it cannot be read as JSON"):
         read_json(tmp_path / "b.json")
+
+
+def test_a_saved_thing_replaces_no_folder_of_parquet(tmp_path: Path) -> None:
+    """It may be the very data that the model was trained on."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "clicks.parquet").write_text("x")
+    with (
+        pytest.raises(FormatError, match=r"data: the folder holds the data 'clicks.parquet', and replacing it would"),
+        saving(tmp_path / "data", kind="model", version=1),
+    ):
+        pytest.fail("nothing is written")
+    assert names(tmp_path / "data") == ["clicks.parquet"]

@@ -209,7 +209,7 @@ def _with_present_dtypes(schema: Schema, present: pl.Schema, where: str) -> Sche
 
 
 def check_ids(dataset: Dataset, columns: Iterable[str], *, where: str) -> None:
-    """Refuse id columns with nulls or fractional numbers, and a dataset without rows.
+    """Refuse id columns with nulls, lists or fractional numbers, and a dataset without rows.
 
     Raises:
         DataError: names the column and what was found in it.
@@ -217,6 +217,8 @@ def check_ids(dataset: Dataset, columns: Iterable[str], *, where: str) -> None:
     names = list(columns)
     for name in names:
         dtype = dataset.schema[name].dtype
+        if dataset.schema[name].is_list:
+            raise DataError(f"{where}: the id column {name!r} holds lists. Give one id per row: explode it first.")
         if dtype.startswith(("float", "decimal")):
             raise DataError(
                 f"{where}: the id column {name!r} holds fractional numbers ({dtype}). "

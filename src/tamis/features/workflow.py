@@ -49,7 +49,7 @@ class Workflow:
         self._need_fitted("output_schema")
         return self._output_schema
 
-    def fit(self, dataset: Dataset | Any, *, verbose: bool = False) -> Workflow:
+    def fit(self, dataset: Dataset | Any) -> Workflow:
         """Learn from these rows; the workflow itself comes back. Whatever was learned before is replaced.
 
         Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tamis.errors import DataError, SettingError, UnknownNameError
+from tamis.index.build import KINDS
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class DataConfig:
         items: parquet with one row per item, joined by `item_id`.
         user_features: columns that describe the user: numbers with a fraction are normalised, all else is encoded.
         item_features: columns that describe the item; lists are encoded value by value.
-        positive_column: rows count only where this column is at least `positive_min`.
-        positive_min: see above.
+        positive_column: a number; rows count only where it is at least `positive_min`.
+        positive_min: see above; 1 by default.
         order: a column that grows with time; by default rows are in order already.
         split: `"leave-last-out"`: each user's last row is the test, the one before validation; `"time"`: the last
             tenth of all rows is the test, the tenth before validation (`order` is needed).
         latest: train only on so many of each user's latest rows; all when 0.
-        show: item columns to show beside recommended ids, a title say.
+        show: columns of `items` to keep for showing beside recommended ids, a title say; by default all.
     """
 
     interactions: str
@@ -40,16 +41,44 @@ class DataConfig:
     user_features: tuple[str, ...] = ()
     item_features: tuple[str, ...] = ()
     positive_column: str = ""
-    positive_min: float = 1.0
+    positive_min: float | None = None
     order: str = ""
     split: str = "leave-last-out"
     latest: int = 0
     show: tuple[str, ...] = ()
 
+    @property
+    def least(self) -> float:
+        """What `positive_column` must reach."""
+        return 1.0 if self.positive_min is None else self.positive_min
+
     def __post_init__(self) -> None:
         _check_choice("data.split", self.split, ("leave-last-out", "time"))
+        _check_least("data.latest", self.latest, 0)
         if self.split == "time" and not self.order:
             raise SettingError("data.split: 'time' needs a column to order by. Set data.order.")
+        if self.positive_min is not None and not self.positive_column:
+            raise SettingError(
+                f"data.positive_min: it is {self.positive_min}, but of no column. Set data.positive_column."
+            )
+        if self.show and not self.items:
+            raise SettingError(f"data.show: {self.show[0]!r} is shown from a table of items. Set data.items.")
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        """A column has one role: two would overwrite each other, and the outcome is no feature."""
+        roles = {self.user_id: "data.user_id"}
+        others = [
+            ("data.item_id", [self.item_id]),
+            ("data.positive_column", [self.positive_column] if self.positive_column else []),
+            ("data.user_features", self.user_features),
+            ("data.item_features", self.item_features),
+        ]
+        for place, names in others:
+            for name in names:
+                if name in roles:
+                    raise SettingError(f"{place}: {name!r} is {roles[name]} already. Leave it in one of them.")
+                roles[name] = place
 
 
 @dataclass(frozen=True)
@@ -100,6 +129,15 @@ class TrainingConfig:
     seed: int = 0
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", -1), ("seed", 0)):
+            _check_least(f"training.{name}", getattr(self, name), least)
+        if self.seed >= 2**63:
+            raise SettingError(f"training.seed is {self.seed}. Choose one below 2**63.")
+        _check_choice("training.optimizer", self.optimizer, ("adam", "adagrad", "sgd"))
+        if not self.learning_rate > 0:
+            raise SettingError(f"training: the learning rate is {self.learning_rate}. Choose one above 0.")
+
 
 @dataclass(frozen=True)
 class IndexConfig:
@@ -107,6 +145,11 @@ class IndexConfig:
 
     kind: str = "auto"
     target_recall: float = 0.99
+
+    def __post_init__(self) -> None:
+        _check_choice("index.kind", self.kind, KINDS)
+        if not 0 < self.target_recall <= 1:
+            raise SettingError(f"index.target_recall: it is {self.target_recall}. Choose above 0 and up to 1.")
 
 
 @dataclass(frozen=True)
@@ -119,12 +162,21 @@ class TrainConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     output: str = "recommender"
 
+    def __post_init__(self) -> None:
+        output = Path(self.output).expanduser().resolve()
+        for name in ("interactions", "users", "items"):
+            value = getattr(self.data, name)
+            if value and "://" not in value and Path(value).expanduser().resolve().is_relative_to(output):
+                raise SettingError(
+                    f"output: {self.output} will be replaced as a whole, and data.{name} is in it. Name another folder."
+                )
+
     @classmethod
     def read(cls, file: str | Path) -> TrainConfig:
         """The configuration of a TOML file.
 
         Raises:
-            DataError: no such file, or no TOML.
+            DataError: no such file, no TOML, or no UTF-8.
             UnknownNameError: a key that does not exist, with the nearest one.
             SettingError: a key that is missing, or a value of the wrong type.
         """
@@ -135,7 +187,7 @@ class TrainConfig:
             raise DataError(
                 f"{path}: the file cannot be read ({error.strerror}). Give the path of a TOML file."
             ) from error
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOML's or UTF-8's
             raise DataError(f"{path}: this is not TOML ({error}). Correct the line.") from error
         config: TrainConfig = _section(cls, content, str(path))
         return config.resolved(path.parent)
@@ -143,7 +195,7 @@ class TrainConfig:
     def resolved(self, folder: Path) -> TrainConfig:
         """The same with paths that begin at `folder`."""
         data = {
-            name: str(folder / value)
+            name: value if "://" in value else str(folder / value)
             for name in ("interactions", "users", "items")
             if (value := getattr(self.data, name))
         }
@@ -176,11 +228,12 @@ def _section(kind: type[Any], content: Mapping[str, Any], where: str) -> Any:
             values[name] = _typed(value, hints[name], place)
     for one in fields(kind):
         if one.name in ("data", "interactions", "user_id", "item_id") and one.name not in values:
-            raise SettingError(f"{where}: {one.name} is missing. Add it; `tamis train --help` shows an example.")
+            raise SettingError(f"{where}: {one.name} is missing. Add it; examples/movielens.toml shows how.")
     return kind(**values)
 
 
 def _typed(value: Any, hint: Any, place: str) -> Any:
+    hint = float if hint == float | None else hint  # nothing is the absence of the key, TOML has no null
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     for listed, member in ((tuple[str, ...], str), (tuple[int, ...], int)):
@@ -191,6 +244,11 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
     if type(value) is not hint:
         raise SettingError(f"{place} is {value!r}, a {type(value).__name__}. Give a {hint.__name__}.")
     return value
+
+
+def _check_least(place: str, value: int, least: int) -> None:
+    if value < least:
+        raise SettingError(f"{place} is {value}. Choose {least} or more.")
 
 
 def _check_choice(place: str, value: str, choices: tuple[str, ...]) -> None:

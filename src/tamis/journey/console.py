@@ -8,17 +8,21 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def print_table(frame: pl.DataFrame, title: str) -> None:
     """A frame as a table on stdout."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+        table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*[f"{cell:.4f}" if isinstance(cell, float) else _cell(cell) for cell in row])
+        table.add_row(*map(_cell, row))
     Console(file=sys.stdout).print(table)
 
 
-def _cell(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+def _cell(value: Any) -> Text:
+    """As Text, in which a title such as "[Rec] :) " is no markup."""
+    if isinstance(value, float):
+        return Text(f"{value:.4f}")
+    return Text(", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value))

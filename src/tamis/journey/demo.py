@@ -12,14 +12,14 @@ import polars as pl
 import torch
 
 import tamis
-from tamis import Dataset, MLPBlock, NDCGAt, RecallAt, Recommender, Tags, Workflow, datasets
+from tamis import Dataset, EarlyStopping, MLPBlock, NDCGAt, RecallAt, Recommender, Tags, Workflow, datasets
 from tamis.evaluation.catalogue import Pairs, judge_lists
 from tamis.evaluation.report import write_report
 from tamis.features.node import Node
 from tamis.folders import saving, write_json
 from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
 from tamis.journey.console import print_table
-from tamis.journey.pipeline import KIND, VERSION, bars, compared, curves, stage, train
+from tamis.journey.pipeline import KIND, MONITOR, VERSION, bars, compared, curves, stage, train
 from tamis.ops import Categorify, Filter, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
 
 Say = Callable[[str], None]
@@ -38,9 +38,10 @@ USER_FEATURES = (
     "user_brands",
     "user_categories",
 )
-SYNTHETIC_TRAINING = TrainingConfig(epochs=6, batch_size=1024, learning_rate=0.01)
+SYNTHETIC_TRAINING = TrainingConfig(epochs=6, batch_size=1024, learning_rate=0.01, patience=0)
 # Chosen on each user's second last rating: taste at the end of a log is not the taste years ago.
 MOVIELENS_LATEST = 10
+MOVIELENS_SHOWN = ("title", "year", "genres")
 MOVIELENS_MODEL = ModelConfig(layers=(256, 128), dim=128, l2_normalization=True, temperature=0.1, init_std=0.05)
 MOVIELENS_TRAINING = TrainingConfig(epochs=20, batch_size=4096, learning_rate=0.003, patience=3)
 
@@ -57,17 +58,19 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
     """Synthetic Ali-CCP with a planted truth: the test metrics, popularity's and the oracle's."""
     settings = SYNTHETIC_TRAINING
     with saving(output, kind=KIND, version=VERSION) as folder:
-        with stage(say, "generate", num_rows) as told:
+        with stage(say, "generate") as told:
             raw = datasets.generate_data("aliccp-raw", num_rows, (0.7, 0.1, 0.2), seed=seed, path=folder / "data")
             assert isinstance(raw, tuple)
-            told(f"{num_rows:,} rows of synthetic Ali-CCP into {_typed(output)}/data")
-        with stage(say, "features", num_rows) as told, TemporaryDirectory() as work:
+            told(f"{num_rows:,} rows of synthetic Ali-CCP into {_typed(output)}/data", num_rows)
+        with stage(say, "features") as told, TemporaryDirectory() as work:
             workflow = Workflow(seed_graph()).fit(raw[0])
             fitting, valid, test = (
                 workflow.transform(part).to_parquet(Path(work) / name)
                 for part, name in zip(raw, ("train", "valid", "test"), strict=True)
             )
-            told(f"{len(workflow.output_schema) - 1} columns encoded, {fitting.num_rows:,} clicks to train on")
+            told(
+                f"{len(workflow.output_schema) - 1} columns encoded, {fitting.num_rows:,} clicks to train on", num_rows
+            )
             fitting, valid, test = (Dataset(part.compute(), schema=part.schema) for part in (fitting, valid, test))
         with stage(say, "train") as told:
             model = tamis.TwoTowerModel(
@@ -82,19 +85,21 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
                 validation_data=valid,
                 batch_size=settings.batch_size,
                 epochs=epochs or settings.epochs,
+                callbacks=[EarlyStopping(MONITOR, patience=settings.patience)],
                 seed=seed,
             )
             told(f"two towers, {history.num_epochs} epochs at {history.last()['rows_per_s']:,.0f} rows/s")
-        with stage(say, "index") as told:
+        with stage(say, "index", unit="items") as told:
             shown = pl.concat([part.compute() for part in raw]).select("item_id", *ITEM_FEATURES)
             recommender = Recommender.build(
                 model, workflow, fitting, items=shown.unique("item_id", keep="first", maintain_order=True), seed=seed
             )
-            told(f"{recommender.num_items:,} items, recall {recommender.index.recall:.3f} of exact search")
-        with stage(say, "evaluate") as told:
+            recall = f"recall {recommender.index.recall:.3f} of exact search"
+            told(f"{recommender.num_items:,} items, {recall}", recommender.num_items)
+        with stage(say, "evaluate", unit="users") as told:
             metrics = recommender.evaluate(raw[2], metrics=METRICS, exclude_seen=False)
             oracle = oracle_metrics(datasets.oracle_of("aliccp-raw", num_rows, seed=seed), raw[2])
-            told(f"{metrics['num_users']:,.0f} users x {recommender.num_items:,} items")
+            told(f"{metrics['num_users']:,.0f} users x {recommender.num_items:,} items", metrics["num_users"])
         say(f"  {compared(metrics)}")
         reached = ", ".join(f"{metrics[name] / oracle[name]:.0%} of the best possible {name}" for name in oracle)
         say(f"  {reached} ({', '.join(f'{value:.4f}' for value in oracle.values())})")
@@ -121,15 +126,15 @@ def movielens_demo(data: Path, output: Path, *, epochs: int | None, seed: int, s
         config = movielens_config(data, Path(work), output, epochs=epochs, seed=seed)
         trained = train(config, say=say)
         recommender = trained.recommender
-        say(f"  {compared(trained.metrics)}")
         watched = Dataset(config.data.interactions).compute()
-    users = watched["user_id"].unique(maintain_order=True).gather([0, 1000, 2000]).to_list()
+    known = watched["user_id"].unique(maintain_order=True)
+    users = known.gather([0, len(known) // 6, len(known) // 3]).to_list()
     assert recommender.items is not None
     for user in users:
         last = watched.filter(pl.col("user_id") == user).sort("position").tail(5)
         titles = last.join(recommender.items, on="movie_id", how="left", maintain_order="left")["title"]
         say(f"  user {user} watched last: {'; '.join(titles.to_list())}")
-    _show(recommender, users, ("title", "year", "genres"))
+    _show(recommender, users, MOVIELENS_SHOWN)
     _goodbye(output, users[0], say, show="title")
     return trained.metrics
 
@@ -152,6 +157,7 @@ def movielens_config(data: Path, work: Path, output: Path, *, epochs: int | None
         item_features=("genres", "year"),
         order="position",
         latest=MOVIELENS_LATEST,
+        show=MOVIELENS_SHOWN,
     )
     return TrainConfig(columns, MOVIELENS_MODEL, TrainingConfig(**training), output=str(output))
 
@@ -197,4 +203,4 @@ def _goodbye(output: Path, user: Any, say: Say, *, show: str = "item_category", 
     say(f"  open {name}/report.html")
     say(f"  tamis recommend {name} --user {user} --k 5 --show {show}")
     if held_out:
-        say(f"  tamis evaluate {name} {name}/{held_out}")
+        say(f"  tamis evaluate {name} {name}/{held_out} --include-seen")

@@ -10,17 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
-
-from tamis.data.dataset import Dataset, check_ids
-from tamis.data.split import leave_last_out, split_by_time
-from tamis.errors import DataError, UnknownColumnError
+from tamis.data.dataset import Dataset
 from tamis.evaluation.metrics import NDCGAt, RecallAt
 from tamis.evaluation.report import write_report
 from tamis.features.node import Node
 from tamis.features.ops import (
     Categorify,
     FillMissing,
+    Filter,
     Normalize,
     TagAsItemFeatures,
     TagAsItemID,
@@ -30,6 +27,7 @@ from tamis.features.ops import (
 from tamis.features.workflow import Workflow
 from tamis.folders import saving, write_json
 from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
+from tamis.journey.tables import is_positive, item_columns, split_rows
 from tamis.models.matrix_factorization import MatrixFactorizationModel
 from tamis.models.retrieval import RetrievalModel
 from tamis.models.two_tower import TwoTowerModel
@@ -41,6 +39,7 @@ from tamis.training.callbacks import EarlyStopping
 from tamis.training.history import History
 
 Say = Callable[[str], None]
+Tell = Callable[..., None]
 MONITOR = "val_ndcg_at_10"
 KIND, VERSION = "training", 1
 
@@ -56,14 +55,15 @@ class Trained:
 
 
 @contextmanager
-def stage(say: Say, title: str, num_rows: int = 0) -> Iterator[Callable[[str], None]]:
-    """Says what a stage did, how long it took and at how many rows a second; the yielded function takes the words."""
+def stage(say: Say, title: str, *, unit: str = "rows") -> Iterator[Tell]:
+    """Says what a stage did, how long it took and at what rate; the yielded function takes the words and the count."""
     start = time.perf_counter()
-    told: list[str] = []
-    yield told.append
+    told: list[tuple[str, float]] = []
+    yield lambda words, count=0: told.append((words, count))
     seconds = time.perf_counter() - start
-    rate = f", {num_rows / seconds:,.0f} rows/s" if num_rows else ""
-    say(f"{title:<10} {'; '.join(told)} ({seconds:.1f} s{rate})")
+    for words, count in told:
+        rate = f", {count / seconds:,.0f} {unit}/s" if count else ""
+        say(f"{title:<10} {words} ({seconds:.1f} s{rate})")
 
 
 def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
@@ -81,29 +81,34 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
     """
     with saving(config.output, kind=KIND, version=VERSION) as folder, TemporaryDirectory() as work:
         with stage(say, "data") as told:
-            parts = _parts(config.data, Path(work) / "raw")
+            shown = item_columns(config.data)
+            parts = split_rows(config.data, Path(work) / "raw")
             sizes = {name: part.num_rows for name, part in parts.items()}
-            told(f"{sizes['fit']:,} rows to train, {sizes['valid']:,} to validate, {sizes['test']:,} to test")
+            count = sizes["train"] + sizes["valid"] + sizes["test"]
+            told(f"{sizes['fit']:,} rows to train, {sizes['valid']:,} to validate, {sizes['test']:,} to test", count)
         with stage(say, "features") as told:
             workflow = Workflow(graph(parts["train"].schema, config.data)).fit(parts["train"])
             coded = {
                 name: workflow.transform(part).to_parquet(Path(work) / "coded" / name) for name, part in parts.items()
             }
-            told(f"{len(workflow.output_schema)} columns encoded")
+            told(f"{len(workflow.output_schema)} columns encoded", count)
         with stage(say, "model") as told:
             model = build_model(workflow.output_schema, config.model, seed=config.training.seed)
             history = fit(model, config.training, coded, verbose=verbose)
             rate = history.last()["rows_per_s"]
             told(f"{type(model).__name__}, {history.num_epochs} epochs, {rate:,.0f} rows/s")
-        with stage(say, "index") as told:
+        with stage(say, "index", unit="items") as told:
             seen = Dataset([*coded["train"].files, *coded["valid"].files], schema=coded["train"].schema)
-            shown = Dataset(config.data.items) if config.data.items else None
             kind, target = config.index.kind, config.index.target_recall
             built = Recommender.build(model, workflow, seen, items=shown, index=kind, target_recall=target)
-            told(f"{built.num_items:,} items in {type(built.index).__name__}, recall {built.index.recall:.3f}")
-        with stage(say, "evaluate") as told:
+            told(
+                f"{built.num_items:,} items in {type(built.index).__name__}, recall {built.index.recall:.3f}",
+                built.num_items,
+            )
+        with stage(say, "evaluate", unit="users") as told:
             metrics = built.evaluate(parts["test"])
-            told(compared(metrics))
+            told(f"{metrics['num_users']:,.0f} users x {built.num_items:,} items", metrics["num_users"])
+        say(f"  {compared(metrics)}")
         built.save(folder / "recommender")
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
@@ -120,88 +125,11 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
     return Trained(Path(config.output), built, metrics, history)
 
 
-def _parts(config: DataConfig, folder: Path) -> dict[str, Dataset]:
-    """The split rows, written once: `train`, `valid`, `test`, and `fit`, the part of `train` that is trained on."""
-    rows = joined(config)
-    if config.split == "time":
-        split = split_by_time(rows, config.order, (0.8, 0.1, 0.1))
-    else:
-        split = leave_last_out(rows, user=config.user_id, order=config.order or None)
-    parts = {name: part.to_parquet(folder / name) for name, part in zip(("train", "valid", "test"), split, strict=True)}
-    for name in ("valid", "test"):
-        if not parts[name].num_rows:
-            raise DataError(f"{config.interactions}: no rows are left for {name}. Users need three rows or more.")
-    parts["fit"] = parts["train"]
-    if config.latest:
-        order = pl.col(config.order) if config.order else pl.int_range(pl.len())
-        from_end = order.rank("ordinal", descending=True).over(config.user_id)
-        parts["fit"] = parts["train"].filter(from_end <= config.latest).to_parquet(folder / "fit")
-    return parts
-
-
-def joined(config: DataConfig) -> Dataset:
-    """The positive interactions with the columns of users and items beside them, in their order.
-
-    Raises:
-        DataError: no positive row, a filter column with one value only, or ids with nulls or fractions.
-        UnknownColumnError: a column is missing.
-    """
-    interactions = Dataset(config.interactions)
-    for name in (config.user_id, config.item_id, *filter(None, (config.positive_column, config.order))):
-        if name not in interactions.schema:
-            raise UnknownColumnError(name, interactions.column_names, where=config.interactions)
-    check_ids(interactions, [config.user_id, config.item_id], where=config.interactions)
-    rows = interactions.scan()
-    if config.positive_column:
-        rows = _positives(rows, config)
-    for path, key in ((config.users, config.user_id), (config.items, config.item_id)):
-        if path:
-            rows = _with_table(rows, Dataset(path), key, where=path)
-    found = Dataset(rows)
-    for name in (*config.user_features, *config.item_features):
-        if name not in found.schema:
-            raise UnknownColumnError(name, found.column_names, where=config.interactions)
-    return found.select([*dict.fromkeys(_used(config))])
-
-
-def _used(config: DataConfig) -> list[str]:
-    columns = [config.user_id, config.item_id, *config.user_features, *config.item_features]
-    return [*columns, config.order] if config.order else columns
-
-
-def _positives(rows: pl.LazyFrame, config: DataConfig) -> pl.LazyFrame:
-    column = pl.col(config.positive_column)
-    asked = rows.select(
-        kinds=column.n_unique(), positive=(column >= config.positive_min).sum(), low=column.min(), high=column.max()
-    )
-    found = asked.collect(engine="streaming").row(0, named=True)
-    where = f"{config.interactions}: the column {config.positive_column!r}"
-    if found["kinds"] < 2:
-        raise DataError(
-            f"{where} holds only the value {found['low']!r}, so it cannot tell positives from the rest. Name another "
-            "column, or leave positive_column out when every row is a positive."
-        )
-    if not found["positive"]:
-        raise DataError(
-            f"{where} goes from {found['low']!r} to {found['high']!r}, so no row reaches {config.positive_min}. Lower "
-            "positive_min."
-        )
-    return rows.filter(column >= config.positive_min)
-
-
-def _with_table(rows: pl.LazyFrame, table: Dataset, key: str, *, where: str) -> pl.LazyFrame:
-    if key not in table.schema:
-        raise UnknownColumnError(key, table.column_names, where=where)
-    counts = table.scan().select(pl.len(), ids=pl.col(key).n_unique()).collect(engine="streaming")
-    if counts["len"].item() != counts["ids"].item():
-        raise DataError(f"{where}: {key!r} is not unique, so rows would double. Keep one row per id.")
-    have = rows.collect_schema().names()
-    others = table.scan().drop([name for name in table.column_names if name in have and name != key])
-    return rows.join(others, on=key, how="left", maintain_order="left")
-
-
 def graph(schema: Schema, config: DataConfig) -> Node:
-    """The feature graph of a table: ids and categories encoded, fractional numbers filled and normalised."""
+    """The feature graph of a table: ids and categories encoded, fractional numbers filled and normalised.
+
+    It also keeps the positive rows only, so that what is evaluated later means the same.
+    """
     result = ([config.user_id] >> Categorify() >> TagAsUserID()) + ([config.item_id] >> Categorify() >> TagAsItemID())
     for names, tag in ((config.user_features, TagAsUserFeatures()), (config.item_features, TagAsItemFeatures())):
         numbers = [name for name in names if schema[name].dtype.startswith("float") and not schema[name].is_list]
@@ -210,7 +138,10 @@ def graph(schema: Schema, config: DataConfig) -> Node:
             result += categories >> Categorify() >> tag
         if numbers:
             result += numbers >> FillMissing() >> Normalize() >> tag
-    return result
+    if not config.positive_column:
+        return result
+    outcome = [config.positive_column]
+    return (result + outcome >> Filter(is_positive(config))) - outcome
 
 
 def build_model(schema: Schema, config: ModelConfig, *, seed: int) -> RetrievalModel:

@@ -11,10 +11,12 @@ import polars as pl
 
 from tamis.data.dataset import Dataset
 from tamis.data.unique_rows import first_rows
-from tamis.errors import DataError, SettingError
+from tamis.errors import DataError, SchemaError, SettingError
 from tamis.features.workflow import Workflow
 from tamis.folders import read_manifest, saving
 from tamis.index import Index, SearchResult, build_index, load_index
+from tamis.recommender.item_columns import one_row_per_item, with_columns
+from tamis.recommender.raw_ids import as_ids
 from tamis.recommender.seen import Codes, SeenItems
 from tamis.schema import Tags
 
@@ -81,20 +83,28 @@ class Recommender:
             model: fitted; its catalogue becomes the candidates. Codes without a raw id (unknown items) never do.
             workflow: what encoded the model's data.
             train: encoded interactions: the features of known users and the items they have seen.
-            items: a frame or Dataset of raw item columns to show beside the ids.
+            items: a frame or Dataset of raw item columns to show beside the ids; of each item, the first row.
             index: kind of index, see `build_index`.
             target_recall: what an approximate index is tuned to.
             seed: of the index.
 
         Raises:
             NotFittedError: the model or the workflow is not fitted.
-            DataError: no item of the catalogue has a raw id.
+            SchemaError: the model's query has no user id.
+            DataError: no item of the catalogue, or no user, has a raw id.
         """
-        encoder = model.query_encoder
-        user, item = encoder.schema.select_by_tag(Tags.USER_ID).first.name, model.item_id
+        encoder, item = model.query_encoder, model.item_id
+        tagged = encoder.schema.select_by_tag(Tags.USER_ID)
+        if not len(tagged):
+            raise SchemaError("Recommender: the model's query has no user id to ask by. Tag one with TagAsUserID.")
+        user = tagged.first.name
         queries = train.select(encoder.schema.column_names).scan()
         users = first_rows(queries, user).collect(engine="streaming").sort(user)
         users = users.filter(workflow.decode(user, users[user]).is_not_null())
+        if not len(users):
+            raise DataError(
+                "Recommender: no user of the data has a raw id. Give the encoded rows that were trained on."
+            )
         catalogue = model.catalogue()
         catalogue = catalogue.select(workflow.decode(item, catalogue.ids).is_not_null().to_numpy())
         if not len(catalogue.ids):
@@ -110,8 +120,11 @@ class Recommender:
         )
         popular = pl.DataFrame({item: catalogue.ids, "count": catalogue.counts})
         popular = popular.sort("count", item, descending=[True, False])
-        seen = SeenItems.of(train.scan(), user, item)
-        shown = None if items is None else (items if isinstance(items, Dataset) else Dataset(items)).compute()
+        # Codes of unknown items stand for many: that a user saw one of them says nothing about another.
+        first_code = workflow.categories(item)["code"].min()
+        seen = SeenItems.of(train.scan().filter(pl.col(item) >= first_code), user, item)
+        dtype = workflow.categories(item)["value"].dtype
+        shown = None if items is None else one_row_per_item(Dataset(items), item, dtype)
         return cls(workflow, encoder, built, users, seen, popular, shown)
 
     @property
@@ -128,7 +141,7 @@ class Recommender:
         score is the share of training rows. Users with fewer than `k` unseen items get fewer rows.
 
         Args:
-            user_ids: raw ids; values that cannot be ids at all are unknown users.
+            user_ids: raw ids; values that cannot be ids at all are unknown users, and null in the answer.
             k: length of the lists.
             exclude_seen: leave out what the user has seen.
             show: columns of `items` to add.
@@ -136,7 +149,7 @@ class Recommender:
         Returns: the user id, `rank` from 1, the item id, `score`, `source`, then the columns of `show`.
 
         Raises:
-            SettingError: k below 1 or larger than the catalogue.
+            SettingError: k below 1 or larger than the catalogue; no list of ids; nothing to `show`.
             UnknownColumnError: `show` names a column that the items do not have.
         """
         if not 1 <= k <= self.num_items:
@@ -146,12 +159,10 @@ class Recommender:
         asked = self._as_ids(user_ids)
         blocks = [self._block(asked.slice(at, _BLOCK), k, exclude_seen) for at in range(0, max(len(asked), 1), _BLOCK)]
         found = pl.concat(blocks)
-        return self._with_columns(found, show) if show else found
+        return with_columns(found, self.items, self.item_id, show) if show else found
 
     def _as_ids(self, user_ids: Iterable[Any]) -> pl.Series:
-        dtype = self.workflow.categories(self.user_id)["value"].dtype
-        given = user_ids if isinstance(user_ids, pl.Series) else pl.Series(self.user_id, list(user_ids), strict=False)
-        return given.cast(dtype, strict=False).alias(self.user_id)
+        return as_ids(user_ids, self.user_id, self.workflow.categories(self.user_id)["value"].dtype)
 
     def _block(self, asked: pl.Series, k: int, exclude_seen: bool) -> pl.DataFrame:
         codes = self.workflow.encode(self.user_id, asked).to_numpy()
@@ -196,12 +207,6 @@ class Recommender:
             schema_overrides={"source": pl.String, "rank": pl.Int64},
         )
         return frame.filter(pl.Series(items.ravel() >= 0))
-
-    def _with_columns(self, found: pl.DataFrame, show: Sequence[str]) -> pl.DataFrame:
-        if self.items is None:
-            raise SettingError("recommend: there are no item columns to show. Give `items` when building it.")
-        shown = Dataset(self.items).select([self.item_id, *show]).compute()
-        return found.join(shown, on=self.item_id, how="left", maintain_order="left")
 
     def evaluate(
         self, held_out: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude_seen: bool = True

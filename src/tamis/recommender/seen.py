@@ -35,7 +35,7 @@ class SeenItems:
         """One array of item codes per user; empty for users without any."""
         wanted = np.asarray(users, dtype=np.int64)
         rows = np.searchsorted(self._users, wanted)
-        found = (rows < len(self._users)) & (self._users[rows.clip(max=max(len(self._users) - 1, 0))] == wanted)
+        found = np.append(self._users, -1)[rows] == wanted  # the added -1 stands behind the last user; no code is -1
         nothing = self._items[:0]
         return [
             self._items[self._offsets[row] : self._offsets[row + 1]] if known else nothing

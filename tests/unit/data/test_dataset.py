@@ -332,6 +332,7 @@ def test_the_repr_tells_the_source_and_the_columns(tmp_path: Path) -> None:
     [
         ({"id": [1.0, 2.0]}, r"fit: the id column 'id' holds fractional numbers \(float64\). Cast it to whole numbers"),
         ({"id": [1, None, None]}, r"fit: the id column 'id' has 2 nulls. Drop these rows or fill them first."),
+        ({"id": [[1], [2]]}, r"fit: the id column 'id' holds lists. Give one id per row: explode it first."),
         ({"id": pl.Series([], dtype=pl.Int64)}, r"fit: the dataset has no rows. Check the path and the filters"),
     ],
 )

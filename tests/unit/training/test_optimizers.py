@@ -62,18 +62,38 @@ def trained_by_torch(optimizers: list[torch.optim.Optimizer], plain: Plain) -> N
             optimizer.zero_grad()
 
 
-def test_dense_adam_and_lazy_adam_are_those_of_torch() -> None:
-    plain = Plain(sparse=True)
-    adams = [
-        torch.optim.Adam(plain.layer.parameters(), lr=0.05, eps=1e-12),
-        torch.optim.SparseAdam(plain.table.parameters(), lr=0.05, eps=1e-12),  # at 0 its use of epsilon does not matter
-    ]
-    trained_by_torch(adams, plain)
+def test_dense_adam_is_that_of_torch_and_rows_follow_their_own_rule() -> None:
+    """Rows: v <- b2^(steps since the last touch) v + (1 - b2) mean(g^2), and a step of g / sqrt(v / (1 - b2^t))."""
+    plain = Plain(sparse=False)
+    adam = torch.optim.Adam(plain.layer.parameters(), lr=0.05, eps=1e-12)
+    square, last = torch.zeros(NUM_ROWS), torch.zeros(NUM_ROWS)
+    for step, rows in enumerate(STEPS, start=1):
+        plain.loss(rows, step - 1).backward()
+        gradient = plain.table.weight.grad
+        assert gradient is not None
+        for row in set(rows):
+            square[row] = 0.999 ** (step - last[row]) * square[row] + 0.001 * gradient[row].square().mean()
+            last[row] = step
+            plain.table.weight.data[row] -= 0.05 * gradient[row] / (square[row] / (1 - 0.999**step)).sqrt()
+        adam.step()
+        plain.zero_grad()
     model = Small()
     train(model, ModelOptimizer(model, Adam(0.05, epsilon=1e-12)), STEPS)
     torch.testing.assert_close(model.table, plain.table.weight.data)
     torch.testing.assert_close(model.layer.weight, plain.layer.weight)
     torch.testing.assert_close(model.layer.bias, plain.layer.bias)
+
+
+def test_a_row_that_is_touched_in_every_step_has_the_second_moment_of_torchs_adam() -> None:
+    weight = torch.nn.Parameter(torch.tensor([[1.0]]))
+    adam = torch.optim.Adam([weight], lr=0.1, betas=(0.0, 0.9), eps=1e-12)  # without momentum, one number a row
+    settings, own = Adam(0.1, beta_2=0.9, epsilon=1e-12), torch.tensor([[1.0]])
+    state = settings.new_state(own)
+    for step, value in enumerate([3.0, -1.0, 0.5, 2.0], start=1):
+        weight.grad = torch.tensor([[value]])
+        adam.step()
+        settings.update(own, state, torch.tensor([0]), torch.tensor([[value]]), step)
+    torch.testing.assert_close(own, weight.data)
 
 
 def test_sgd_is_that_of_torch() -> None:
@@ -97,8 +117,8 @@ def test_one_step_of_each_kind_by_hand() -> None:
 
     assert after_one(SGD(0.1)) == pytest.approx([0.7, -2.4])
     assert after_one(SGD(0.1, weight_decay=0.5)) == pytest.approx([1 - 0.1 * 3.5, -2 - 0.1 * 3.0])
-    assert after_one(Adam(0.1)) == pytest.approx([0.9, -2.1])  # the first step has the size of the learning rate
     root = 12.5**0.5
+    assert after_one(Adam(0.1)) == pytest.approx([1 - 0.3 / root, -2 - 0.4 / root])  # the first step is as Adagrad's
     assert after_one(Adagrad(0.1)) == pytest.approx([1 - 0.3 / root, -2 - 0.4 / root])
 
 

@@ -1,0 +1,114 @@
+"""What a user types and sees."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from known_world import interactions, write_world
+from tamis import __version__
+from tamis.cli import cli
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    result = RUNNER.invoke(cli, ["train", str(write_world(folder))])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)  # stdout holds the JSON and nothing else
+    assert metrics["recall_at_10"] > metrics["popularity_recall_at_10"]
+    for word in ("data", "features", "model", "index", "evaluate", "Next: tamis recommend"):
+        assert word in result.stderr
+    return folder / "out"
+
+
+def test_recommendations_are_a_table_or_json(trained: Path) -> None:
+    table = RUNNER.invoke(cli, ["recommend", str(trained), "--user", "u0", "--k", "3", "--show", "title"])
+    assert table.exit_code == 0
+    assert "Recommended items" in table.stdout
+    assert "A toy for cats" in table.stdout
+    asked = ["recommend", str(trained), "--user", "u0", "--user", "nobody", "--k", "2", "--json"]
+    as_json = RUNNER.invoke(cli, asked)
+    rows = json.loads(as_json.stdout)
+    assert [(row["user"], row["rank"], row["source"]) for row in rows] == [
+        ("u0", 1, "retrieval"),
+        ("u0", 2, "retrieval"),
+        ("nobody", 1, "popularity"),
+        ("nobody", 2, "popularity"),
+    ]
+    assert "Not known, so answered with the most popular items: nobody" in as_json.stderr
+
+
+def test_seen_items_are_included_when_asked_for(trained: Path) -> None:
+    few = RUNNER.invoke(cli, ["recommend", str(trained), "--user", "u0", "--k", "24", "--json"])
+    asked = ["recommend", str(trained), "--user", "u0", "--k", "24", "--include-seen", "--json"]
+    everything = RUNNER.invoke(cli, asked)
+    assert (len(json.loads(few.stdout)), len(json.loads(everything.stdout))) == (17, 24)
+
+
+def test_evaluation_is_json_at_any_k(trained: Path, tmp_path: Path) -> None:
+    interactions().filter(pl.col("time") == 7).write_parquet(tmp_path / "later.parquet")
+    result = RUNNER.invoke(cli, ["evaluate", str(trained), str(tmp_path / "later.parquet"), "--k", "5"])
+    found = json.loads(result.stdout)
+    assert found["num_users"] == 60
+    assert 0.5 < found["recall_at_5"] <= 1
+    assert found["hit_rate_at_5"] == found["recall_at_5"]  # one held-out item each
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{tmp}/none.toml"], "none.toml: the file cannot be read"),
+        (["recommend", "{tmp}", "--user", "u0"], "it is not a saved recommender"),
+        (["recommend", "{trained}", "--user", "u0", "--k", "99"], "k is 99, but the catalogue has 24 items"),
+        (["recommend", "{trained}", "--user", "u0", "--show", "titel"], "Did you mean 'title'?"),
+        (["evaluate", "{trained}", "{tmp}/none.parquet"], "there is no such file"),
+        (["demo", "--data", "{tmp}", "--output", "{tmp}/out"], "it holds neither"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(
+    trained: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    typed = [argument.format(tmp=tmp_path, trained=trained) for argument in arguments]
+    result = RUNNER.invoke(cli, typed)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = RUNNER.invoke(cli, ["demo", "--rows", "1000", "--output", str(tmp_path / "file" / "demo")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = RUNNER.invoke(cli, ["--debug", "train", str(tmp_path / "none.toml")])
+    assert type(result.exception).__name__ == "DataError"
+
+
+def test_the_commands_say_what_they_are_without_loading_torch_or_polars() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from tamis.cli import cli; "
+        "r = CliRunner().invoke(cli, ['--help']); print(r.output); "
+        "print(sorted({'torch', 'polars', 'faiss', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("demo", "train", "evaluate", "recommend"):
+        assert command in result.stdout
+    assert result.stdout.strip().endswith("[]")
+
+
+def test_the_version_is_printed() -> None:
+    assert RUNNER.invoke(cli, ["--version"]).output == f"tamis {__version__}\n"
