@@ -101,7 +101,7 @@ def movielens() -> None:
 
 
 # (what it is, the latest ratings of each user that are trained on, epochs)
-MOVIELENS = (("two-tower, all ratings", 10_000, 10), ("two-tower, each user's latest 10 ratings", 10, 12))
+MOVIELENS = (("two-tower, all ratings", 10_000, 8), ("two-tower, each user's latest 10 ratings", 10, 12))
 
 
 def _movielens_run(coded: list[Dataset], epochs: int, seed: int) -> Any:

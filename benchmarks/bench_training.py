@@ -106,7 +106,7 @@ def large_tables(num_items: int, optimizer: str, num_rows: int) -> dict[str, Any
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--large-rows", type=int, default=2_000_000)
+    parser.add_argument("--large-rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     cases: list[tuple[str, Any, tuple[Any, ...]]] = [("seed", seed_journey, (given.rows,))]

@@ -80,8 +80,8 @@ def train(
 ) -> None:
     """Train a recommender from a TOML file and print its test metrics as JSON.
 
-    The file has a table [data] with at least interactions, user_id and item_id, and may have [model], [training],
-    [index] and the folder `output`.
+    The file has a table `data` with at least interactions, user_id and item_id, and may have `model`, `training`,
+    `index` and the folder `output`.
     """
     with plain_errors():
         from tamis.journey.config import TrainConfig

@@ -112,3 +112,9 @@ def test_the_commands_say_what_they_are_without_loading_torch_or_polars() -> Non
 
 def test_the_version_is_printed() -> None:
     assert RUNNER.invoke(cli, ["--version"]).output == f"tamis {__version__}\n"
+
+
+def test_the_help_of_train_names_the_tables_of_its_file() -> None:
+    """In brackets they would be markup, and vanish."""
+    words = RUNNER.invoke(cli, ["train", "--help"]).output.split()
+    assert all(any(table in word for word in words) for table in ("data", "model", "training", "index"))
