@@ -35,7 +35,7 @@ from tamis.evaluation.catalogue import Pairs, judge_lists
 from tamis.ops import Categorify, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
 
 REAL_DATA = Path(os.environ.get("TAMIS_DATA", Path(__file__).parents[2] / "shared" / "data"))
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 WORLD_SEED = 7  # settings were chosen on the world of seed 42
 
 
@@ -133,7 +133,7 @@ def _gowalla_run(train: Dataset, test: Dataset, seed: int) -> Any:
         train.schema, dim=64, l2_normalization=True, logits_temperature=0.12, init_std=0.1, seed=seed
     )
     model.compile(Adam(0.01), metrics=[RecallAt(20), NDCGAt(20)])
-    return _timed(lambda: model.fit(train, batch_size=4096, epochs=26, seed=seed, verbose=False)), (
+    return _timed(lambda: model.fit(train, batch_size=4096, epochs=24, seed=seed, verbose=False)), (
         model.evaluate(test, exclude=train)
     )
 
