@@ -41,7 +41,7 @@ class MatrixFactorizationModel(RetrievalModel):
         logits_temperature: float = 1.0,
         l2_normalization: bool = False,
         logq_correction: bool = True,
-        init_std: float = 0.2,
+        init_std: float = 0.1,
         seed: int = 0,
     ) -> None:
         ids = schema.select_by_tag([Tags.USER_ID, Tags.ITEM_ID])

@@ -41,7 +41,7 @@ class EmbeddingOptions:
     infer_embedding_sizes_multiplier: float = 2.0
     ensure_multiple_of_8: bool = False
     combiner: str = "mean"
-    init_std: float = 0.2
+    init_std: float = 0.1
 
     def __post_init__(self) -> None:
         if self.combiner not in COMBINERS:
