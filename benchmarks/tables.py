@@ -74,7 +74,7 @@ def quality_table(rows: list[Row]) -> str:
 def _independent(row: Row) -> tuple[str, ...]:
     own, popular = row["recall_at_10"], row["popularity_recall_at_10"]
     what = "independent draws, 1M rows: only popularity can be learned; Recall@10"
-    low, high = row.get("recall_at_10_range", (own, own))
+    low, high = row["recall_at_10_range"]
     beside = f"{_share(own, popular)} of popularity ({_share(low, popular)} to {_share(high, popular)})"
     return what, f"{own:.4f} ({low:.4f} to {high:.4f})", f"{popular:.4f}", beside
 
