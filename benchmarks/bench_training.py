@@ -22,6 +22,7 @@ from measure import peak_mb, report
 
 BATCH_SIZE = 4096
 SEED = 42
+WORLD_SEED = 7  # the default start of embeddings was chosen on the draws of seed 42
 
 
 def seed_journey(num_rows: int, seed: int) -> dict[str, Any]:
@@ -30,7 +31,9 @@ def seed_journey(num_rows: int, seed: int) -> dict[str, Any]:
     from tamis.datasets import generate_data, transform_aliccp
 
     with tempfile.TemporaryDirectory() as folder:
-        raw = generate_data("aliccp-raw", num_rows, set_sizes=(0.7, 0.3), seed=SEED, signal=0, path=f"{folder}/raw")
+        raw = generate_data(
+            "aliccp-raw", num_rows, set_sizes=(0.7, 0.3), seed=WORLD_SEED, signal=0, path=f"{folder}/raw"
+        )
         train, valid = transform_aliccp(raw, f"{folder}/processed", nvt_workflow=seed_graph())
         tags = [tamis.Tags.ITEM_ID, tamis.Tags.USER_ID, tamis.Tags.ITEM, tamis.Tags.USER]
         model = tamis.TwoTowerModel(

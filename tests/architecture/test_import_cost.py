@@ -43,10 +43,4 @@ def test_models_load_no_faiss_before_an_index_is_built() -> None:
 
 
 def test_the_command_line_shows_its_help_without_torch() -> None:
-    import importlib.util
-
-    import pytest
-
-    if importlib.util.find_spec("tamis.cli") is None:
-        pytest.skip("there is no command line yet")
     assert not {"torch", "faiss"} & loaded_by("import tamis.cli")
