@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +35,43 @@ def encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Exp
         return _text_encoding(values, vocabulary, num_buckets)
     lookup = NumberLookup(vocabulary, num_buckets)
     return values.map_batches(lookup.codes, return_dtype=pl.Int32, is_elementwise=True)
+
+
+def positions(values: Sequence[pl.Expr], keys: pl.DataFrame) -> pl.Expr:
+    """The number of the row of `keys` that holds these values, one for each of its columns; null where none does.
+
+    Null and NaN equal null. Int64. The rows of `keys` must differ from each other.
+    """
+    at, rows = _coded(values[0], keys.to_series(0))
+    for value, column in zip(values[1:], keys.get_columns()[1:], strict=True):
+        # Two codes become one number, which is looked up in turn, so that any number of columns fits into 64 bits.
+        code, own = _coded(value, column)
+        radix = OOV + 2 + column.n_unique()
+        at, rows = _coded(at.cast(pl.Int64) * radix + code, rows.cast(pl.Int64) * radix + own)
+    codes_of_rows = rows.to_numpy()
+    row_of = np.full(int(codes_of_rows.max(initial=OOV)) + 1, -1, np.int64)
+    row_of[codes_of_rows] = np.arange(len(codes_of_rows))
+
+    def find(codes: pl.Series) -> pl.Series:
+        found = np.take(row_of, codes.to_numpy(), mode="clip")
+        return pl.Series(codes.name, found).set(pl.Series(found < 0), None)
+
+    return at.map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _coded(values: pl.Expr, known: pl.Series) -> tuple[pl.Expr, pl.Series]:
+    """Codes of the values by the distinct known ones, and the codes of the known ones themselves."""
+    vocabulary = plain_values(pl.col("value"), known.dtype)
+    distinct = known.alias("value").to_frame().select(vocabulary).to_series().drop_nulls().unique(maintain_order=True)
+    own = known.alias("value").to_frame().select(encoding(vocabulary, distinct, 1)).to_series()
+    return encoding(plain_values(values, known.dtype), distinct, 1), own
+
+
+def plain_values(values: pl.Expr, dtype: Any) -> pl.Expr:
+    """Values as they are counted: text as String, floats without NaN and without a zero of its own for -0.0."""
+    if kind_of(dtype) == "text":
+        return values.cast(pl.String)
+    return (values + 0.0).fill_nan(None) if str(dtype).lower().startswith("float") else values
 
 
 def _text_encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Expr:

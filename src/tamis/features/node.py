@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
 
 import polars as pl
 
-from tamis.errors import SettingError, UnknownColumnError
-from tamis.features.ops.op import Column, Learned, Op, RowOp, Unit
+from tamis.errors import SettingError, UnknownColumnError, UnknownNameError
+from tamis.features.ops.op import Learned, Op
 from tamis.features.rows import Columns, Rows
 from tamis.schema import ColumnSchema, Schema, Tags
+
+Item: TypeAlias = "str | Tags | tuple[str | Tags, ...]"  # a name or a pattern of names, a tag, a group of these
 
 
 @dataclass
@@ -21,15 +24,22 @@ class Context:
     source: Columns
     learned: Mapping[Node, Mapping[str, Learned]]
     empty: pl.LazyFrame | None = None  # the input without rows, to check dtypes against
+    is_training: bool = False  # the rows are those that were learned from
     resolved: dict[Node, Columns] = field(default_factory=dict)
     readers: dict[str, str] = field(default_factory=dict)  # input column -> the first op that reads it
 
     @classmethod
     def of(
-        cls, schema: Schema, learned: Mapping[Node, Mapping[str, Learned]], empty: pl.LazyFrame | None = None
+        cls,
+        schema: Schema,
+        learned: Mapping[Node, Mapping[str, Learned]],
+        empty: pl.LazyFrame | None = None,
+        *,
+        is_training: bool = False,
     ) -> Context:
         """The context of an input with these columns."""
-        return cls(Columns(Rows(), {name: pl.col(name) for name in schema.column_names}, schema), learned, empty)
+        source = Columns(Rows(), {name: pl.col(name) for name in schema.column_names}, schema)
+        return cls(source, learned, empty, is_training)
 
 
 class Node:
@@ -37,7 +47,8 @@ class Node:
 
     `node >> op` applies an op, `node + other` adds columns (the right-hand side wins on equal names), `node - names`
     leaves columns out, `node["a"]` and `node[["a", "b"]]` pick. Lists of names, tags and schemas stand for the input's
-    columns; a list inside a list is a group.
+    columns; a list inside a list is a group. A name may be a pattern as in fnmatch: `"user_*"`, `"item_?"`, `"*"`; a
+    column that is called exactly so comes first.
     """
 
     parents: tuple[Node, ...] = ()
@@ -52,6 +63,8 @@ class Node:
         raise NotImplementedError
 
     def __rshift__(self, op: Op) -> Node:
+        from tamis.features.step import Step  # step imports this module
+
         if isinstance(op, type) and issubclass(op, Op):
             raise SettingError(f"Workflow: {op.__name__} is a class. Write {op.__name__}() with its settings.")
         if not isinstance(op, Op):
@@ -72,83 +85,39 @@ class Node:
         raise SettingError("Workflow: a node is not a list, so * cannot unpack it. Add its columns with +.")
 
     def __getitem__(self, names: str | list[str] | tuple[str, ...]) -> Node:
-        return Pick(self, (names,) if isinstance(names, str) else tuple(names))
+        return Pick(self, tuple(names) if isinstance(names, list | tuple) else (names,))
 
 
 class Selection(Node):
-    """Columns of the input: names, tags, schemas, `"*"` for all, and groups of names."""
+    """Columns of the input: names, patterns of names, tags, and groups of these.
 
-    def __init__(self, items: tuple[str | Tags | tuple[str, ...], ...]) -> None:
+    Raises:
+        SettingError: a name is given twice.
+    """
+
+    def __init__(self, items: tuple[Item, ...]) -> None:
         self.items = items
+        for names in (items, *(item for item in items if isinstance(item, tuple))):
+            _need_once(name for name in names if isinstance(name, str))
 
     def _resolve(self, context: Context, where: str) -> Columns:
-        source, groups = context.source, tuple(item for item in self.items if isinstance(item, tuple))
-        names = list(dict.fromkeys(name for item in self.items for name in _names(item, source.schema)))
+        source = context.source
+        names = _found(self.items, source.schema, where)
+        if self.items and not names:  # only tags can stand for nothing
+            known = sorted({str(tag) for column in source.schema for tag in column.tags})
+            raise UnknownNameError(str(self.items[0]), known, where=where, what="column tagged")
         for name in names:
-            if name not in source.schema:
-                raise UnknownColumnError(name, source.schema.column_names, where=where)
             context.readers.setdefault(name, where)
+        groups = tuple(tuple(_names(item, source.schema)) for item in self.items if isinstance(item, tuple))
         picked = source.pick(names)
         return Columns(picked.rows, picked.values, picked.schema, groups)
 
-    def __repr__(self) -> str:
-        return repr([list(item) if isinstance(item, tuple) else str(item) for item in self.items])
-
-
-class Step(Node):
-    """An op applied to the columns of its parent."""
-
-    def __init__(self, parent: Node, op: Op) -> None:
-        self.parents, self.op = (parent,), op
-
-    def units(self, columns: Columns) -> list[Unit]:
-        """Which columns learn together."""
-        groups = columns.groups if self.op.joint else ()
-        grouped = [name for group in groups for name in group]
-        for name in grouped:
-            if grouped.count(name) > 1:
-                raise SettingError(f"{type(self.op).__name__}: {name!r} is in two groups. Leave it in one.")
-        alone = [Unit(name, (name,)) for name in columns.values if name not in grouped]
-        return [*(Unit("_".join(group), group) for group in groups), *alone]
-
-    def inputs(self, context: Context) -> Columns:
-        """The parent's columns, once the op has accepted them."""
-        columns = self.parents[0].columns(context, where=type(self.op).__name__)
-        self.op.check(columns.schema)
-        return columns
-
-    def _resolve(self, context: Context, where: str) -> Columns:
-        columns = self.inputs(context)
-        if isinstance(self.op, RowOp):
-            return columns.keep(self._condition(columns, context))
-        learned = {name: context.learned[self][unit.name] for unit in self.units(columns) for name in unit.columns}
-        outputs = [out for name in columns.values for out in _outputs(self.op, name, columns, learned[name])]
-        names = [schema.name for schema, _, _ in outputs]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise SettingError(f"{type(self.op).__name__}: two columns would be called {twice!r}. Rename one of them.")
-        return Columns(
-            columns.rows,
-            {schema.name: expr for schema, expr, _ in outputs},
-            Schema(schema for schema, _, _ in outputs),
-            tuple(group for group in columns.groups if set(group) <= set(names)),
-            {schema.name: maker for schema, _, maker in outputs if maker is not None},
-        )
-
-    def _condition(self, columns: Columns, context: Context) -> pl.Expr:
-        assert isinstance(self.op, RowOp)
-        condition = self.op.keep(columns.schema)
-        if context.empty is not None:
-            found = columns.of(context.empty).select(condition.alias("condition")).collect_schema()["condition"]
-            if found != pl.Boolean:
-                raise SettingError(
-                    f"{type(self.op).__name__}: the condition gives {found}, not true or false. "
-                    'Compare something, as in df["click"] == 1.'
-                )
-        return condition
+    def names(self, schema: Schema) -> list[str]:
+        """The names that the items stand for in an input of this schema, whether it has them or not."""
+        return _names(self.items, schema)
 
     def __repr__(self) -> str:
-        return f"{self.parents[0]!r} >> {_short(self.op)}"
+        return repr([list(map(str, item)) if isinstance(item, tuple) else str(item) for item in self.items])
 
 
 class Union(Node):
@@ -173,6 +142,7 @@ class Union(Node):
             schema,
             tuple(dict.fromkeys(group for part in parts for group in part.groups)),
             {name: maker for part in parts for name, maker in part.made_by.items()},
+            any(part.is_windowed for part in parts),
         )
 
     def __repr__(self) -> str:
@@ -188,8 +158,7 @@ class Without(Node):
     def _resolve(self, context: Context, where: str) -> Columns:
         columns = self.parents[0].columns(context, where)
         if isinstance(self.parents[1], Selection):  # names mean the columns here, whatever the input holds
-            unwanted = [name for item in self.parents[1].items for name in _names(item, columns.schema)]
-            _need(unwanted, columns.schema, where)
+            unwanted = _found(self.parents[1].items, columns.schema, where)
         else:
             unwanted = list(self.parents[1].columns(context, where).values)
         return columns.pick([name for name in columns.values if name not in unwanted])
@@ -199,18 +168,30 @@ class Without(Node):
 
 
 class Pick(Node):
-    """Some columns of a node, in the order given."""
+    """Some columns of a node, in the order given: names, patterns of names, tags.
 
-    def __init__(self, parent: Node, names: tuple[str, ...]) -> None:
-        self.parents, self.names = (parent,), names
+    Where `groups` are given, they take the place of the parent's.
+
+    Raises:
+        SettingError: a name is given twice, or is no name.
+    """
+
+    def __init__(
+        self, parent: Node, names: tuple[str | Tags, ...], groups: tuple[tuple[str, ...], ...] | None = None
+    ) -> None:
+        for name in names:
+            if not isinstance(name, str):
+                raise SettingError(f"Workflow: {name!r} is not a name. Pick columns by names, patterns or tags.")
+        _need_once(names)
+        self.parents, self.names, self.groups = (parent,), names, groups
 
     def _resolve(self, context: Context, where: str) -> Columns:
         columns = self.parents[0].columns(context, where)
-        _need(self.names, columns.schema, where)
-        return columns.pick(list(self.names))
+        picked = columns.pick(_found(self.names, columns.schema, where))
+        return picked if self.groups is None else replace(picked, groups=self.groups)
 
     def __repr__(self) -> str:
-        return f"({self.parents[0]!r})[{list(self.names)!r}]"
+        return f"({self.parents[0]!r})[{list(map(str, self.names))!r}]"
 
 
 def as_node(selection: Any) -> Node:
@@ -236,65 +217,64 @@ def as_node(selection: Any) -> Node:
 
 
 def walk(node: Node) -> list[Node]:
-    """The node and all before it, parents first, each once."""
-    found: dict[Node, None] = {}
+    """The node and all before it, parents first, each once.
 
-    def visit(one: Node) -> Iterator[None]:
-        for parent in one.parents:
-            if parent not in found:
-                yield from visit(parent)
-        found[one] = None
-
-    list(visit(node))
-    return list(found)
-
-
-def _short(op: Op) -> str:
-    """The op as one would write it: only the settings that differ from those of a fresh one."""
-    assert is_dataclass(op)
-    written = []
-    for setting in fields(op):
-        value = getattr(op, setting.name)
-        if isinstance(value, pl.Expr) or value != _default(setting):
-            written.append(f"{setting.name}={value if isinstance(value, pl.Expr) else repr(value)}")
-    return f"{type(op).__name__}({', '.join(written)})"
-
-
-def _default(setting: Field[Any]) -> Any:
-    return setting.default_factory() if setting.default_factory is not MISSING else setting.default
+    Raises:
+        SettingError: a node comes after itself, which only a change of `parents` by hand can bring about.
+    """
+    done: dict[Node, None] = {}
+    path = {node: iter(node.parents)}  # from the last node up to the one that is looked at
+    while path:
+        one, parents = next(reversed(path.items()))
+        parent = next((parent for parent in parents if parent not in done), None)
+        if parent is None:
+            done[one] = None
+            del path[one]
+        elif parent in path:
+            raise SettingError(
+                f"Workflow: the graph has a cycle: a {type(parent).__name__} comes after itself. "
+                "Leave `parents` as >>, + and - set them."
+            )
+        else:
+            path[parent] = iter(parent.parents)
+    return list(done)
 
 
 def _group(items: list[Any] | tuple[Any, ...]) -> Node:
     if not all(isinstance(item, str) for item in items) or len(items) < 1:
         return as_node(items)
-    return Selection((tuple(str(item) for item in items),))
+    return Selection((tuple(items),))
 
 
-def _names(item: str | Tags | tuple[str, ...], schema: Schema) -> list[str]:
+def _names(item: Item | tuple[Item, ...], schema: Schema) -> list[str]:
+    """The names that an item stands for; one that the schema does not have stands for itself."""
     if isinstance(item, tuple):
-        return list(item)
+        return list(dict.fromkeys(name for one in item for name in _names(one, schema)))
     if isinstance(item, Tags):
         return schema.select_by_tag(item).column_names
-    return schema.column_names if item == "*" else [item]
+    if item in schema or not _is_pattern(item):
+        return [item]
+    return [name for name in schema.column_names if fnmatchcase(name, item)]
 
 
-def _need(names: list[str] | tuple[str, ...], schema: Schema, where: str) -> None:
+def _found(items: tuple[Item, ...], schema: Schema, where: str) -> list[str]:
+    """The names that items stand for, once each of them is known and each pattern has found something."""
+    for item in items:
+        if isinstance(item, tuple):
+            _found(item, schema, where)
+        elif not isinstance(item, Tags) and not all(name in schema for name in _names(item, schema) or [item]):
+            what = "column that matches" if _is_pattern(item) else "column"
+            raise UnknownColumnError(item, schema.column_names, where=where, what=what)
+    return _names(items, schema)
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
+
+
+def _need_once(names: Iterable[str]) -> None:
+    seen = set[str]()
     for name in names:
-        if name not in schema:
-            raise UnknownColumnError(name, schema.column_names, where=where)
-
-
-def _outputs(op: Op, name: str, columns: Columns, learned: Learned) -> list[tuple[ColumnSchema, pl.Expr, Any]]:
-    """Of each column that the op makes of this one: its schema, its expression, and which op made the values."""
-    schema, before = columns.schema[name], columns.values[name]
-    column = Column(schema, pl.element() if schema.is_list else before)
-    made, described = op.apply(column, learned), op.describe(schema, learned)
-    exprs = [made] if isinstance(made, pl.Expr) else list(made)
-    schemas = [described] if isinstance(described, ColumnSchema) else list(described)
-    outputs: list[tuple[ColumnSchema, pl.Expr, Any]] = []
-    for expr, out in zip(exprs, schemas, strict=True):
-        if expr is column.values:
-            outputs.append((out, before, columns.made_by.get(name)))
-        else:
-            outputs.append((out, before.list.eval(expr) if schema.is_list else expr, (op, learned)))
-    return outputs
+        if name in seen:
+            raise SettingError(f"Workflow: {str(name)!r} is selected twice. Name it once.")
+        seen.add(name)

@@ -10,9 +10,10 @@ import polars as pl
 
 from tamis.errors import FormatError, TamisError
 from tamis.features.fitting import Fitted, bind
-from tamis.features.node import Node, Pick, Selection, Step, Union, Without, walk
+from tamis.features.node import Node, Pick, Selection, Union, Without, walk
 from tamis.features.ops.op import Learned, Op
 from tamis.features.settings import from_json, settings_of, to_json
+from tamis.features.step import Step
 from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.schema import Schema, Tags
 
@@ -27,6 +28,7 @@ def save_graph(node: Node, fitted: Fitted, output_schema: Schema, path: str | Pa
         "nodes": [_describe(one, order) for one in order],
         "input_schema": fitted.input_schema.to_dict(),
         "output_schema": output_schema.to_dict(),
+        "fingerprint": fitted.fingerprint,
     }
     frames: dict[str, pl.DataFrame] = {}
     content["learned"] = [_plain(learned, i, frames) for i, learned in _learned_by_position(order, fitted)]
@@ -47,7 +49,7 @@ def load_graph(path: str | Path) -> tuple[Node, Fitted, Schema]:
         for description in content["nodes"]:
             order.append(_build(description, order, where=str(folder)))
         learned = {order[entry["node"]]: _with_frames(entry["units"], folder) for entry in content["learned"]}
-        fitted = bind(order[-1], Schema.from_dict(content["input_schema"]), learned)
+        fitted = bind(order[-1], Schema.from_dict(content["input_schema"]), learned, content["fingerprint"])
         return order[-1], fitted, Schema.from_dict(content["output_schema"])
     except TamisError:
         raise

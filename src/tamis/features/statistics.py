@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 
@@ -26,11 +26,44 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Grouped:
+    """Asks for a frame: each combination of the keys, nulls included, and aggregates of its rows, in no order.
+
+    The aggregates are expressions over `values` by name: `Grouped({"shop": shop}, {"price": price},
+    {"sum": pl.col("price").sum()})`.
+    """
+
+    keys: Mapping[str, pl.Expr]
+    values: Mapping[str, pl.Expr]
+    aggregates: Mapping[str, pl.Expr]
+
+    def of(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The query that answers it."""
+        # Computed first: inside a group_by, an expression that calls Python would be called for each group.
+        flat = frame.select(expr.alias(name) for name, expr in {**self.keys, **self.values}.items())
+        return flat.group_by(list(self.keys)).agg(expr.alias(name) for name, expr in self.aggregates.items())
+
+
+@dataclass(frozen=True)
+class Log:
+    """Asks for a frame of all rows, sorted by its columns in their order: who, when, what."""
+
+    columns: Mapping[str, pl.Expr]
+
+    def of(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The query that answers it."""
+        return frame.select(expr.alias(name) for name, expr in self.columns.items()).sort(list(self.columns))
+
+
+Ask: TypeAlias = "pl.Expr | Counts | Grouped | Log"  # a scalar, or a frame
+
+
+@dataclass(frozen=True)
 class Question:
-    """One op's questions about one column: names to scalar expressions or Counts, over some rows."""
+    """One op's questions about one column or group: names to what is asked, over some rows."""
 
     rows: Rows
-    asked: Mapping[str, pl.Expr | Counts]
+    asked: Mapping[str, Ask]
     where: str
 
 
@@ -68,7 +101,7 @@ def answer(questions: Sequence[Question], source: pl.LazyFrame, files: Sequence[
 
 
 def _queries(rows: Rows, questions: Sequence[Question], source: pl.LazyFrame) -> Iterator[_Query]:
-    """One query for all scalars and the number of rows, and one for each Counts, over the same rows."""
+    """One query for all scalars and the number of rows, and one for each frame asked for, over the same rows."""
     frame = rows.of(source)
     mine = [(i, question) for i, question in enumerate(questions) if question.rows is rows]
     asked = [(i, name, ask) for i, question in mine for name, ask in question.asked.items()]
@@ -77,5 +110,5 @@ def _queries(rows: Rows, questions: Sequence[Question], source: pl.LazyFrame) ->
     takers = [(i, name) for i, name, _ in scalars]
     yield _Query(frame.select(*select, pl.len().alias("rows")), takers, mine[0][1].where, is_scalar=True)
     for i, name, ask in asked:
-        if isinstance(ask, Counts):
+        if not isinstance(ask, pl.Expr):
             yield _Query(ask.of(frame), [(i, name)], questions[i].where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from tamis.features.lookup import OOV, encoding, kind_of
 from tamis.features.node import as_node
 from tamis.features.ops.categorify import Categorify
 from tamis.features.ops.op import Learned
+from tamis.features.rows import ROW
+from tamis.features.training_rows import is_training
 from tamis.schema import Schema
 
 Data = TypeVar("Data", Dataset, pl.DataFrame)
@@ -63,8 +65,14 @@ class Workflow:
         self._fitted, self._output_schema = fitted, output_schema
         return self
 
-    def transform(self, data: Data) -> Data:
+    def transform(self, data: Data, *, training: bool | None = None) -> Data:
         """The columns that come out for these rows: a lazy Dataset for a Dataset, a frame for a frame.
+
+        Args:
+            data: the rows.
+            training: whether they are the very rows, in their order, that the workflow was fitted on. An op such as
+                TargetEncoding gives those other values, so that no row sees its own target. By default the rows are
+                compared with those of `fit`.
 
         Raises:
             NotFittedError: `fit` comes first.
@@ -73,16 +81,15 @@ class Workflow:
         """
         fitted = self._need_fitted("transform")
         if isinstance(data, pl.DataFrame):
-            _check_columns(fitted, Dataset(data).schema)
-            return reading(lambda: fitted.columns.of(data.lazy()).collect(), "Workflow.transform")
+            rows = self._columns_of(Dataset(data), fitted, training)
+            return reading(lambda: rows(data.lazy()).collect(), "Workflow.transform")
         if not isinstance(data, Dataset):
             raise SettingError(f"Workflow.transform: a {type(data).__name__} is no Dataset. Wrap it: Dataset(...).")
-        _check_columns(fitted, data.schema)
-        return data.map(fitted.columns.of, self._output_schema)
+        return data.map(self._columns_of(data, fitted, training), self._output_schema)
 
     def fit_transform(self, data: Data) -> Data:
         """`fit`, then `transform` the same rows."""
-        return self.fit(data).transform(data)
+        return self.fit(data).transform(data, training=True)
 
     def categories(self, column: str) -> pl.DataFrame:
         """What each code of an output column stands for: `value`, `count` in the training rows, `code`.
@@ -146,6 +153,16 @@ class Workflow:
         workflow = cls(node)
         workflow._fitted, workflow._output_schema = fitted, output_schema
         return workflow
+
+    def _columns_of(
+        self, data: Dataset, fitted: Fitted, training: bool | None
+    ) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+        _check_columns(fitted, data.schema)
+        if training is None:
+            training = bool(fitted.fingerprint) and is_training(self.node, fitted.fingerprint, data)
+        if training and fitted.fingerprint:
+            return lambda frame: fitted.training_columns.of(frame.with_row_index(ROW))
+        return fitted.columns.of
 
     def _categories(self, column: str, where: str) -> Learned:
         fitted = self._need_fitted(where)

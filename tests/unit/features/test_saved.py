@@ -4,7 +4,18 @@ import polars as pl
 import pytest
 
 from tamis.errors import FormatError, NotSavableError
-from tamis.features.ops import Bucketize, Categorify, Dropna, FillMissing, Filter, Normalize, Op, Rename, TagAsUserID
+from tamis.features.ops import (
+    Bucketize,
+    Categorify,
+    ColumnOp,
+    Dropna,
+    FillMissing,
+    Filter,
+    Normalize,
+    Op,
+    Rename,
+    TagAsUserID,
+)
 from tamis.features.settings import from_json, to_json
 from tamis.features.workflow import Workflow
 from tamis.folders import saving, write_json
@@ -128,7 +139,7 @@ def test_a_folder_that_is_no_workflow_or_was_changed_is_refused(tmp_path) -> Non
 
 
 def test_an_op_of_ones_own_is_known_once_it_is_defined() -> None:
-    class Own(Op):
+    class Own(ColumnOp):
         pass
 
     assert Op.kinds["Own"] is Own

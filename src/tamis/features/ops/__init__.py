@@ -16,7 +16,7 @@ from tamis.features.ops.metadata import (
     TagAsUserID,
 )
 from tamis.features.ops.normalize import Normalize
-from tamis.features.ops.op import Op, RowOp
+from tamis.features.ops.op import ColumnOp, GroupOp, Op, RowOp, TableOp
 from tamis.features.ops.rename import Rename
 
 __all__ = [
@@ -25,14 +25,17 @@ __all__ = [
     "AddTags",
     "Bucketize",
     "Categorify",
+    "ColumnOp",
     "Dropna",
     "FillMissing",
     "Filter",
+    "GroupOp",
     "LogOp",
     "Normalize",
     "Op",
     "Rename",
     "RowOp",
+    "TableOp",
     "TagAsItemFeatures",
     "TagAsItemID",
     "TagAsUserFeatures",

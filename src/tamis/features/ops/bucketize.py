@@ -10,12 +10,12 @@ from itertools import pairwise
 import polars as pl
 
 from tamis.errors import SettingError
-from tamis.features.ops.op import Column, Learned, Op, need_numbers
+from tamis.features.ops.op import Column, ColumnOp, Learned, need_numbers
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
 @dataclass(frozen=True)
-class Bucketize(Op):
+class Bucketize(ColumnOp):
     """How many boundaries a number has reached: 0 below the first, `len(boundaries)` from the last on.
 
     A number equal to a boundary has reached it. NaN counts as null, and nulls stay null.

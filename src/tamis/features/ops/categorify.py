@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import polars as pl
 
 from tamis.errors import DataError, SettingError, UnknownColumnError
-from tamis.features.lookup import OOV, encoding, kind_of
-from tamis.features.ops.op import Column, Learned, Op, Unit, number_dtype, polars_dtype
+from tamis.features.lookup import OOV, encoding, kind_of, plain_values
+from tamis.features.ops.op import Column, ColumnOp, Learned, Unit, number_dtype, polars_dtype
 from tamis.features.statistics import Counts
 from tamis.schema import ColumnSchema, Schema, Tags
 
@@ -18,7 +18,7 @@ _DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint
 
 
 @dataclass(frozen=True, eq=False)
-class Categorify(Op):
+class Categorify(ColumnOp):
     """Turn values into codes: 0 padding, 1 null, 2.. unknown values, then the values learned, most frequent first.
 
     Equal counts go by value, ascending. NaN counts as null. Columns of a nested list (`[["a", "b"]] >> Categorify()`)
@@ -82,7 +82,7 @@ class Categorify(Op):
         """How often each value comes."""
         if self.vocabs and column.name in self.vocabs:
             return {}
-        return {"counts": Counts(_plain(column))}
+        return {"counts": Counts(plain_values(column.values, column.schema.dtype))}
 
     def merge(self, parts: Sequence[Learned]) -> Learned:
         """Add the counts of equal values."""
@@ -152,14 +152,6 @@ class Categorify(Op):
         if len(found) > 1:
             raise SettingError(f"Categorify: {name} is given twice for the group {unit.name!r}. Give it once.")
         return found[0] if found else default
-
-
-def _plain(column: Column) -> pl.Expr:
-    """The values as they are counted: text as String, floats without NaN and without a zero of its own for -0.0."""
-    kind = kind_of(column.schema.dtype)
-    if kind == "text":
-        return column.values.cast(pl.String)
-    return (column.values + 0.0).fill_nan(None) if column.schema.dtype.startswith("float") else column.values
 
 
 def _vocabulary(name: str, values: Iterable[Any]) -> pl.Series:

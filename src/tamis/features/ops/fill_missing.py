@@ -9,12 +9,12 @@ import polars as pl
 
 from tamis.errors import SettingError
 from tamis.features.lookup import kind_of
-from tamis.features.ops.op import Column, Learned, Op
+from tamis.features.ops.op import Column, ColumnOp, Learned
 from tamis.schema import ColumnSchema, Schema
 
 
 @dataclass(frozen=True)
-class FillMissing(Op):
+class FillMissing(ColumnOp):
     """Replace nulls and NaN by a value. A null inside a list is replaced, a null in the place of a list stays.
 
     Args:

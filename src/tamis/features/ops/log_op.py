@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tamis.features.ops.op import Column, Learned, Op, need_numbers
+from tamis.features.ops.op import Column, ColumnOp, Learned, need_numbers
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
 @dataclass(frozen=True)
-class LogOp(Op):
+class LogOp(ColumnOp):
     """ln(1 + value) as float32. Nulls stay null; -1 becomes minus infinity, anything below it NaN.
 
     Raises:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tamis.features.ops.op import Learned, Op
+from tamis.features.ops.op import ColumnOp, Learned
 from tamis.schema import ColumnSchema, Tags
 
 
 @dataclass(frozen=True)
-class AddMetadata(Op):
+class AddMetadata(ColumnOp):
     """Add tags and properties. Tags that exclude the new ones (continuous by categorical) are replaced.
 
     Raises:

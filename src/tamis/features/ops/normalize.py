@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from tamis.errors import DataError
-from tamis.features.ops.op import Column, Learned, Op, Unit, need_numbers, number_dtype, polars_dtype
+from tamis.features.ops.op import Column, ColumnOp, Learned, Unit, need_numbers, number_dtype, polars_dtype
 from tamis.features.statistics import Counts
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
 @dataclass(frozen=True)
-class Normalize(Op):
+class Normalize(ColumnOp):
     """Shift and scale numbers to mean 0 and standard deviation 1.
 
     Learns both from the training rows that are neither null nor NaN; the deviation is the population's. Nulls stay

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import polars as pl
 
 from tamis.errors import SettingError
-from tamis.features.statistics import Counts
+from tamis.features.statistics import Ask
 from tamis.schema import ColumnSchema, Schema
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ Learned: TypeAlias = Mapping[str, Any]  # scalars and frames by name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as an op sees it: what it is, and its values; of a list column, the values are the lists' leaves."""
+    """A column as an op sees it: what it is, and its values.
+
+    Of a list column, the values are the lists' leaves to an op that works on leaves, and the lists to others.
+    """
 
     schema: ColumnSchema
     values: pl.Expr
@@ -40,14 +43,14 @@ class Unit:
 
 
 class Op:
-    """A step of a workflow, made for each column of its selection by itself.
+    """A step of a workflow: a ColumnOp, GroupOp, RowOp or TableOp.
 
     A subclass is a frozen dataclass whose fields are its settings. It overrides what it needs: an op that learns
-    nothing has only `apply` or only `describe`. Whatever it does with a value it also does with the leaves of a list
-    column. `["a", "b"] >> op` and `node >> op` put it to work.
+    nothing has only `apply` or only `describe`. `["a", "b"] >> op` and `node >> op` put it to work.
     """
 
     joint: ClassVar[bool] = False  # True: the columns of a nested list learn as one
+    learns: ClassVar[bool] = True  # False: it never asks anything of the training rows
     kinds: ClassVar[dict[str, type[Op]]] = {}  # every op by its name, for loading
 
     def __init_subclass__(cls) -> None:
@@ -56,14 +59,10 @@ class Op:
     def check(self, columns: Schema) -> None:
         """Refuse columns that the op cannot take; called before anything is read."""
 
-    def learn(self, column: Column) -> Mapping[str, pl.Expr | Counts]:
-        """What to ask of the training rows: scalar expressions and Counts by name."""
-        return {}
-
     def merge(self, parts: Sequence[Learned]) -> Learned:
         """What `learn` would have found on all rows, from what it found on parts of them.
 
-        The columns of a group are such parts too.
+        The columns of a ColumnOp's group are such parts too.
         """
         assert len(parts) == 1, f"{type(self).__name__} learns, so it has to say how parts merge"
         return parts[0]
@@ -72,13 +71,9 @@ class Op:
         """What to keep of what was found; this is what `apply` and `describe` get, and what is saved."""
         return found
 
-    def apply(self, column: Column, learned: Learned) -> pl.Expr | Sequence[pl.Expr]:
-        """The values that come out; several expressions for several columns. Each row's value depends on it alone."""
-        return column.values
-
-    def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema | Sequence[ColumnSchema]:
-        """What the columns that come out are, in the order of `apply`."""
-        return column
+    def update(self, learned: Learned, unit: Unit, found: Learned) -> Learned:
+        """What to keep when `found` was found on new rows; by default what was learned stays as it is."""
+        return learned
 
     def __rrshift__(self, selection: Any) -> Node:
         from tamis.features.node import as_node  # node imports this module
@@ -86,11 +81,93 @@ class Op:
         return as_node(selection) >> self
 
 
+class ColumnOp(Op):
+    """A step made for each column of its selection by itself.
+
+    Whatever it does with a value it also does with the leaves of a list column, unless it says otherwise.
+    """
+
+    leaves: ClassVar[bool] = True  # False: of list columns the op gets the lists, not what is in them
+
+    def learn(self, column: Column) -> Mapping[str, Ask]:
+        """What to ask of the training rows, by name: scalar expressions, Counts, Grouped, Log."""
+        return {}
+
+    def apply(self, column: Column, learned: Learned) -> pl.Expr | Sequence[pl.Expr]:
+        """The values that come out; several expressions for several columns, none to leave the column out.
+
+        Each row's value depends on it alone.
+        """
+        return column.values
+
+    def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema | Sequence[ColumnSchema]:
+        """What the columns that come out are, in the order of `apply`."""
+        return column
+
+
+class GroupOp(Op):
+    """A step made for each group of columns: `[["a", "b"], "c"] >> op` has the group a, b and the lone c.
+
+    The methods get the group's columns, and after them those that the op `reads` besides; `learn` also gets those that
+    it `learns_from`, at the end. Lists come as lists. What comes out takes the group's place.
+    """
+
+    joint: ClassVar[bool] = True
+    is_windowed: ClassVar[bool] = False  # True: a row's value also depends on other rows of the same data
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that are looked at besides the group: of the selection, or else of the input."""
+        return ()
+
+    @property
+    def learns_from(self) -> tuple[str, ...]:
+        """The same, but needed for learning alone: a target."""
+        return ()
+
+    @property
+    def has_training_form(self) -> bool:
+        """Whether `apply_to_training` differs from `apply`."""
+        return False
+
+    def learn(self, columns: Sequence[Column]) -> Mapping[str, Ask]:
+        """What to ask of the training rows, by name: scalar expressions, Counts, Grouped, Log."""
+        return {}
+
+    def apply(self, columns: Sequence[Column], learned: Learned) -> pl.Expr | Sequence[pl.Expr]:
+        """The values that come out, each row's of it alone unless the op is windowed."""
+        raise NotImplementedError
+
+    def apply_to_training(self, columns: Sequence[Column], learned: Learned) -> pl.Expr | Sequence[pl.Expr]:
+        """The values of the very rows that were learned from; the column `ROW` holds their numbers from 0."""
+        return self.apply(columns, learned)
+
+    def describe(self, columns: Sequence[ColumnSchema], learned: Learned) -> ColumnSchema | Sequence[ColumnSchema]:
+        """What the columns that come out are, in the order of `apply`."""
+        raise NotImplementedError
+
+
 class RowOp(Op):
     """A step that leaves rows out and columns as they are."""
 
+    learns: ClassVar[bool] = False
+
     def keep(self, columns: Schema) -> pl.Expr:
         """True for the rows that stay; over the columns by name."""
+        raise NotImplementedError
+
+
+class TableOp(Op):
+    """A step that makes other rows of the rows: one for each group, say."""
+
+    learns: ClassVar[bool] = False
+
+    def change(self, frame: pl.LazyFrame, columns: Schema) -> pl.LazyFrame:
+        """The new rows, from a frame of the columns."""
+        raise NotImplementedError
+
+    def describe_all(self, columns: Schema) -> Schema:
+        """What the columns of the new rows are, in their order."""
         raise NotImplementedError
 
 

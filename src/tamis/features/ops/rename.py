@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tamis.errors import SettingError, UnknownColumnError
-from tamis.features.ops.op import Learned, Op
+from tamis.features.ops.op import ColumnOp, Learned
 from tamis.schema import ColumnSchema, Schema
 
 
 @dataclass(frozen=True)
-class Rename(Op):
+class Rename(ColumnOp):
     """Give columns another name: by a function of the name, a postfix, one new name, or a dict of names.
 
     With a function the workflow cannot be saved: use `names` then. The domain keeps its name, so that columns that
