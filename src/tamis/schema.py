@@ -89,7 +89,8 @@ class ColumnSchema:
     """One column: name, dtype of its values (`"int64"`, `"string"`), list or not, tags, properties.
 
     `dtype` may be given as a string, a Polars, NumPy or Python type; it is kept as a lower-case string. Properties are
-    anything JSON can hold, and are copied; `properties["domain"]` is `{"min", "max", "name"}`.
+    anything JSON can hold, and are copied; `properties["domain"]` is `{"min", "max", "name"}`, and a column of vectors
+    (a Polars array) has its `properties["width"]`.
 
     Raises:
         SchemaError: two of the tags exclude each other; a domain without `max`, or with one below `min`.
@@ -103,10 +104,14 @@ class ColumnSchema:
 
     def __post_init__(self) -> None:
         dtype, is_list = _plain_dtype(self.dtype)
+        properties = deepcopy(dict(self.properties))
+        if not isinstance(self.dtype, str):  # a type says whether all lists are of one length
+            properties.pop("width", None)
+            properties |= {"width": self.dtype.size} if hasattr(self.dtype, "size") and is_list else {}
+        object.__setattr__(self, "properties", properties)
         object.__setattr__(self, "dtype", dtype)
         object.__setattr__(self, "is_list", self.is_list or is_list)
         object.__setattr__(self, "tags", _complete_tags(self.tags, self.name))
-        object.__setattr__(self, "properties", deepcopy(dict(self.properties)))
         _check_domain(self.properties.get("domain"), self.name)
 
     def __hash__(self) -> int:
@@ -119,6 +124,12 @@ class ColumnSchema:
         if found is None:
             return None
         return Domain(found.get("min", 0), found["max"], found.get("name") or self.name)
+
+    @property
+    def width(self) -> int | None:
+        """Length of the column's vectors; None where it holds single values, or lists of any length."""
+        found: int | None = self.properties.get("width")
+        return found
 
     @property
     def cardinality(self) -> int | None:

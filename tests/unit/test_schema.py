@@ -257,3 +257,12 @@ def test_the_repr_is_a_table(schema: Schema) -> None:
 def test_the_html_shows_names_as_text() -> None:
     shown = Schema([ColumnSchema("<script>", tags=["<b>"])])._repr_html_()
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "&lt;b&gt;" in shown
+
+
+def test_a_column_of_vectors_has_a_width_and_one_of_lists_has_none() -> None:
+    vector = ColumnSchema("picture", pl.Array(pl.Float32, 8))
+    assert (vector.dtype, vector.is_list, vector.width) == ("float32", True, 8)
+    assert ColumnSchema("tags", pl.List(pl.Int64)).width is None
+    assert ColumnSchema("age", pl.Int8).width is None
+    assert vector.with_dtype(pl.List(pl.Float32)).width is None
+    assert Schema.from_dict(Schema([vector]).to_dict())["picture"] == vector

@@ -21,7 +21,7 @@ _OPSET = 18
 def export_encoder(encoder: Encoder, path: Path) -> Path:
     """Write the encoder as ONNX and return the path.
 
-    Inputs: each scalar feature by its name, [batch] int64 (continuous: float32); each list feature as
+    Inputs: each scalar feature by its name, [batch] int64 (continuous: float32); vectors [batch, width]; each list as
     `<name>__values` [values] and `<name>__offsets` [batch + 1], int64. Output: `vector` [batch, dim] float32.
 
     Raises:
@@ -69,11 +69,14 @@ class _ByPosition(nn.Module):
 def _example(encoder: Encoder) -> dict[str, Tensor]:
     example: dict[str, Tensor] = {}
     for column in encoder.schema:
-        example |= _example_of(column, is_number=column in encoder.tower.continuous)
+        example |= _example_of(column, is_number=column in encoder.tower.numbers + encoder.tower.vectors)
     return example
 
 
 def _example_of(column: ColumnSchema, *, is_number: bool) -> dict[str, Tensor]:
+    if column.width is not None:
+        shape = (_BATCH, column.width)
+        return {column.name: torch.zeros(shape) if is_number else torch.zeros(shape, dtype=torch.int64)}
     if column.is_list:
         values, offsets = torch.ones(2 * _BATCH + 1, dtype=torch.int64), 2 * torch.arange(_BATCH + 1)
         return {column.name + VALUES: values, column.name + OFFSETS: offsets.clamp(max=2 * _BATCH)}

@@ -16,10 +16,12 @@ from tamis.schema import ColumnSchema, Schema, Tags
 class Tower(nn.Module):
     """The vector of each row: its embeddings and numbers side by side, through `layers`.
 
-    Categorical columns are looked up in `tables`; list columns are combined to one vector; continuous columns enter
-    as they are. The inputs stand in the order: scalar columns by embedding width, lists, numbers.
+    Categorical columns are looked up in `tables`; list columns are combined to one vector; continuous columns and
+    columns of vectors enter as they are. The inputs stand in the order: scalar columns by embedding width, lists,
+    numbers, vectors.
 
-    Shapes: dict of [batch] (lists: `<name>__values` [values], `<name>__offsets` [batch + 1]) -> [batch, dim]
+    Shapes: dict of [batch] (vectors: [batch, width]; lists: `<name>__values` [values], `<name>__offsets` [batch + 1])
+    -> [batch, dim]
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class Tower(nn.Module):
         self.layers = layers or nn.Identity()
         self.combiner = combiner
         self.l2_normalization = l2_normalization
-        categorical, self.continuous = split_inputs(schema)
+        categorical, continuous = split_inputs(schema)
+        self.numbers = [column for column in continuous if column.width is None]
+        self.vectors = [column for column in continuous if column.width is not None]
         self.lists = [column for column in categorical if column.is_list]
         scalars = [column for column in categorical if not column.is_list]
         self.by_width = _group_by_width(scalars, tables)
@@ -61,8 +65,9 @@ class Tower(nn.Module):
         """What the layers see: [batch, input_width(...)]."""
         parts = [self._scalars(width, columns, features) for width, columns in self.by_width.items()]
         parts += [self._list(column, features) for column in self.lists]
-        if self.continuous:
-            parts.append(torch.stack([features[column.name].float() for column in self.continuous], dim=1))
+        if self.numbers:
+            parts.append(torch.stack([features[column.name].float() for column in self.numbers], dim=1))
+        parts += [features[column.name].float() for column in self.vectors]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _scalars(self, width: int, columns: list[ColumnSchema], features: Mapping[str, Tensor]) -> Tensor:
@@ -76,7 +81,12 @@ class Tower(nn.Module):
         return vectors.view(codes.shape[0], len(columns) * width)
 
     def _list(self, column: ColumnSchema, features: Mapping[str, Tensor]) -> Tensor:
-        codes, offsets = features[f"{column.name}__values"], features[f"{column.name}__offsets"]
+        if column.width is None:
+            codes, offsets = features[f"{column.name}__values"], features[f"{column.name}__offsets"]
+        else:  # lists of one length lie in a matrix
+            matrix = features[column.name]
+            codes = matrix.flatten()
+            offsets = torch.arange(matrix.shape[0] + 1, device=matrix.device) * column.width
         check_whole(codes, column.name)
         if not torch.compiler.is_exporting():
             check_codes(codes, [column.cardinality or 0], [column.name])
@@ -94,10 +104,11 @@ def split_inputs(schema: Schema) -> tuple[list[ColumnSchema], list[ColumnSchema]
     names = {column.name for column in categorical}
     continuous = [column for column in schema if column.name not in names]
     for column in continuous:
-        if column.is_list or not _is_number(column):
+        if (column.is_list and column.width is None) or not _is_number(column):
             raise SchemaError(
                 f"column {column.name!r}: a {'list of ' if column.is_list else ''}{column.dtype} is neither "
-                "categorical nor continuous. Encode it with Categorify, tag it CONTINUOUS, or leave it out."
+                "categorical nor continuous. Encode it with Categorify, tag it CONTINUOUS, make its lists arrays of one "
+                "length, or leave it out."
             )
     return categorical, continuous
 
@@ -109,7 +120,7 @@ def _is_number(column: ColumnSchema) -> bool:
 def input_width(schema: Schema, options: EmbeddingOptions) -> int:
     """Width of `Tower.inputs`."""
     categorical, continuous = split_inputs(schema)
-    return sum(options.width_of(column) for column in categorical) + len(continuous)
+    return sum(options.width_of(column) for column in categorical) + sum(column.width or 1 for column in continuous)
 
 
 def _group_by_width(columns: list[ColumnSchema], tables: EmbeddingTables) -> dict[int, list[ColumnSchema]]:

@@ -142,5 +142,7 @@ def _tensor_names(schema: Schema) -> list[str]:
     return [
         name
         for column in schema
-        for name in ((column.name + VALUES, column.name + OFFSETS) if column.is_list else (column.name,))
+        for name in (
+            (column.name + VALUES, column.name + OFFSETS) if column.is_list and column.width is None else (column.name,)
+        )
     ]

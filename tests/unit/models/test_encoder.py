@@ -18,6 +18,7 @@ SCHEMA = Schema(
         ColumnSchema("age", "float32", [Tags.USER, Tags.CONTINUOUS]),
         ColumnSchema("seen", "int32", [Tags.USER, Tags.CATEGORICAL], is_list=True).with_domain(9, name="item"),
         ColumnSchema("city", "int32", [Tags.CONTEXT, Tags.CATEGORICAL]).with_domain(4),
+        ColumnSchema("photo", pl.Array(pl.Float32, 2), [Tags.USER, Tags.EMBEDDING]),
     ]
 )
 
@@ -35,8 +36,15 @@ def rows(num_rows: int) -> pl.DataFrame:
             "age": [i / 3 for i in range(num_rows)],
             "seen": [[(i + j) % 10 for j in range(i % 4)] for i in range(num_rows)],
             "city": [i % 5 for i in range(num_rows)],
+            "photo": [[i / 5, -i] for i in range(num_rows)],
         },
-        schema={"user": pl.Int32, "age": pl.Float32, "seen": pl.List(pl.Int32), "city": pl.Int32},
+        schema={
+            "user": pl.Int32,
+            "age": pl.Float32,
+            "seen": pl.List(pl.Int32),
+            "city": pl.Int32,
+            "photo": pl.Array(pl.Float32, 2),
+        },
     )
 
 
@@ -75,6 +83,7 @@ def test_onnxruntime_gives_the_same_vectors(tmp_path: Path) -> None:
             "seen__values": frame["seen"].explode().drop_nulls().to_numpy().astype(np.int64),
             "seen__offsets": np.concatenate([[0], frame["seen"].list.len().cum_sum().to_numpy()]).astype(np.int64),
             "city": frame["city"].to_numpy().astype(np.int64),
+            "photo": frame["photo"].to_numpy(),
         }
         (vectors,) = session.run(["vector"], given)
         assert np.allclose(vectors, built.encode(frame).numpy(), atol=1e-5)

@@ -1,5 +1,6 @@
 """A tower against the same thing written by hand."""
 
+import polars as pl
 import pytest
 import torch
 
@@ -46,6 +47,22 @@ def test_inputs_are_embeddings_lists_and_numbers_side_by_side() -> None:
     built = tower()
     torch.testing.assert_close(built.inputs(BATCH), by_hand(built))
     assert input_width(SCHEMA, OPTIONS) == built.inputs(BATCH).shape[1] == 2 + 3 + 3 + 4 + 1
+
+
+def test_vectors_of_one_length_enter_as_they_are_and_code_matrices_as_lists() -> None:
+    picture = ColumnSchema("picture", pl.Array(pl.Float32, 2), Tags.EMBEDDING)
+    last = ColumnSchema("last", pl.Array(pl.Int32, 2)).with_domain(6, name="item")
+    built = tower(Schema([picture, last]))
+    batch = {"picture": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "last": torch.tensor([[0, 5], [2, 6]])}
+    item = built.tables.vectors_of("item")
+    expected = torch.cat([torch.stack([item[5], (item[2] + item[6]) / 2]), batch["picture"]], dim=1)
+    torch.testing.assert_close(built.inputs(batch), expected)
+    assert input_width(built.schema, OPTIONS) == 4 + 2
+
+
+def test_lists_of_numbers_of_any_length_are_refused_with_the_way_out() -> None:
+    with pytest.raises(SchemaError, match=r"column 'prices': a list of float32 .* make its lists arrays of one length"):
+        split_inputs(Schema([ColumnSchema("prices", pl.List(pl.Float32))]))
 
 
 def test_layers_come_after_the_inputs_and_length_one_at_the_end() -> None:
