@@ -107,8 +107,8 @@ def split_inputs(schema: Schema) -> tuple[list[ColumnSchema], list[ColumnSchema]
         if (column.is_list and column.width is None) or not _is_number(column):
             raise SchemaError(
                 f"column {column.name!r}: a {'list of ' if column.is_list else ''}{column.dtype} is neither "
-                "categorical nor continuous. Encode it with Categorify, tag it CONTINUOUS, make its lists arrays of one "
-                "length, or leave it out."
+                "categorical nor continuous. Encode it with Categorify, tag it CONTINUOUS, make its lists arrays of "
+                "one length, or leave it out."
             )
     return categorical, continuous
 
