@@ -13,8 +13,9 @@ from tamis.data.dataset import Dataset
 from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.models.tower_rows import encode_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.inputs import input_width, split_inputs
 from tamis.nn.mlp import MLPBlock
-from tamis.nn.tower import Tower, input_width, split_inputs
+from tamis.nn.tower import Tower
 from tamis.schema import Schema
 
 KIND = "encoder"

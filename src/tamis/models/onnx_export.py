@@ -69,7 +69,7 @@ class _ByPosition(nn.Module):
 def _example(encoder: Encoder) -> dict[str, Tensor]:
     example: dict[str, Tensor] = {}
     for column in encoder.schema:
-        example |= _example_of(column, is_number=column in encoder.tower.numbers + encoder.tower.vectors)
+        example |= _example_of(column, is_number=column in encoder.tower.inputs.numbers + encoder.tower.inputs.vectors)
     return example
 
 

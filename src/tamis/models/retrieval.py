@@ -24,9 +24,9 @@ from tamis.models.saved_model import read_model, save_model
 from tamis.models.top_k_encoder import TopKEncoder
 from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, table_name
+from tamis.nn.inputs import split_inputs
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.precision import chosen_device, chosen_precision
-from tamis.nn.tower import split_inputs
 from tamis.nn.two_towers import TwoTowers
 from tamis.schema import ColumnSchema, Schema, Tags
 from tamis.training.callbacks import Callback

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tamis.errors import SchemaError
-from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, check_whole, combine, table_name
-from tamis.schema import ColumnSchema, Schema, Tags
+from tamis.nn.embeddings import EmbeddingTables
+from tamis.nn.inputs import Inputs
+from tamis.schema import Schema
 
 
 class Tower(nn.Module):
-    """The vector of each row: its embeddings and numbers side by side, through `layers`.
+    """The vector of each row: its `Inputs` through `layers`.
 
-    Categorical columns are looked up in `tables`; list columns are combined to one vector; continuous columns and
-    columns of vectors enter as they are. The inputs stand in the order: scalar columns by embedding width, lists,
-    numbers, vectors.
-
-    Shapes: dict of [batch] (vectors: [batch, width]; lists: `<name>__values` [values], `<name>__offsets` [batch + 1])
-    -> [batch, dim]
+    Shapes: dict of a batch's columns, see `Inputs` -> [batch, dim]
     """
 
     def __init__(
@@ -35,97 +29,16 @@ class Tower(nn.Module):
     ) -> None:
         super().__init__()
         self.schema = schema
-        # Not a submodule: towers share the tables, and whoever owns both saves and moves them once.
-        self._tables = (tables,)
+        self.inputs = Inputs(schema, tables, combiner=combiner)
         self.layers = layers or nn.Identity()
-        self.combiner = combiner
         self.l2_normalization = l2_normalization
-        categorical, continuous = split_inputs(schema)
-        self.numbers = [column for column in continuous if column.width is None]
-        self.vectors = [column for column in continuous if column.width is not None]
-        self.lists = [column for column in categorical if column.is_list]
-        scalars = [column for column in categorical if not column.is_list]
-        self.by_width = _group_by_width(scalars, tables)
-        for width, columns in self.by_width.items():
-            first_rows = [tables.tables[table_name(column)].first for column in columns]
-            dtype = torch.int32 if len(tables.weights[str(width)]) < 2**31 else torch.int64  # int32 gathers are faster
-            self.register_buffer(f"first_rows_{width}", torch.tensor(first_rows, dtype=dtype), persistent=False)
 
     @property
     def tables(self) -> EmbeddingTables:
         """The tables it looks up in."""
-        return self._tables[0]
+        return self.inputs.tables
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Vectors of a batch's rows."""
         vectors: Tensor = self.layers(self.inputs(features))
         return F.normalize(vectors.float(), dim=1) if self.l2_normalization else vectors
-
-    def inputs(self, features: Mapping[str, Tensor]) -> Tensor:
-        """What the layers see: [batch, input_width(...)]."""
-        parts = [self._scalars(width, columns, features) for width, columns in self.by_width.items()]
-        parts += [self._list(column, features) for column in self.lists]
-        if self.numbers:
-            parts.append(torch.stack([features[column.name].float() for column in self.numbers], dim=1))
-        parts += [features[column.name].float() for column in self.vectors]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-    def _scalars(self, width: int, columns: list[ColumnSchema], features: Mapping[str, Tensor]) -> Tensor:
-        for column in columns:
-            check_whole(features[column.name], column.name)
-        codes = torch.stack([features[column.name] for column in columns], dim=1)  # [batch, columns]
-        if not torch.compiler.is_exporting():
-            check_codes(codes, [column.cardinality or 0 for column in columns], [column.name for column in columns])
-        rows = (codes + self.get_buffer(f"first_rows_{width}")).flatten()
-        vectors: Tensor = self.tables(width, rows)
-        return vectors.view(codes.shape[0], len(columns) * width)
-
-    def _list(self, column: ColumnSchema, features: Mapping[str, Tensor]) -> Tensor:
-        if column.width is None:
-            codes, offsets = features[f"{column.name}__values"], features[f"{column.name}__offsets"]
-        else:  # lists of one length lie in a matrix
-            matrix = features[column.name]
-            codes = matrix.flatten()
-            offsets = torch.arange(matrix.shape[0] + 1, device=matrix.device) * column.width
-        check_whole(codes, column.name)
-        if not torch.compiler.is_exporting():
-            check_codes(codes, [column.cardinality or 0], [column.name])
-        table = self.tables.tables[table_name(column)]
-        return combine(self.tables(table.width, codes.long() + table.first), codes, offsets, self.combiner)
-
-
-def split_inputs(schema: Schema) -> tuple[list[ColumnSchema], list[ColumnSchema]]:
-    """The schema's categorical and continuous columns.
-
-    Raises:
-        SchemaError: a column that is neither.
-    """
-    categorical = [c for c in schema if c.has_tag(Tags.CATEGORICAL) or (c.cardinality and not _is_number(c))]
-    names = {column.name for column in categorical}
-    continuous = [column for column in schema if column.name not in names]
-    for column in continuous:
-        if (column.is_list and column.width is None) or not _is_number(column):
-            raise SchemaError(
-                f"column {column.name!r}: a {'list of ' if column.is_list else ''}{column.dtype} is neither "
-                "categorical nor continuous. Encode it with Categorify, tag it CONTINUOUS, make its lists arrays of "
-                "one length, or leave it out."
-            )
-    return categorical, continuous
-
-
-def _is_number(column: ColumnSchema) -> bool:
-    return column.has_tag(Tags.CONTINUOUS) or column.dtype.startswith("float")
-
-
-def input_width(schema: Schema, options: EmbeddingOptions) -> int:
-    """Width of `Tower.inputs`."""
-    categorical, continuous = split_inputs(schema)
-    return sum(options.width_of(column) for column in categorical) + sum(column.width or 1 for column in continuous)
-
-
-def _group_by_width(columns: list[ColumnSchema], tables: EmbeddingTables) -> dict[int, list[ColumnSchema]]:
-    width_of = {column.name: tables.tables[table_name(column)].width for column in columns}
-    return {
-        width: [column for column in columns if width_of[column.name] == width]
-        for width in sorted({*width_of.values()})
-    }

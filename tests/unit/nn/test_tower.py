@@ -6,8 +6,9 @@ import torch
 
 from tamis.errors import SchemaError, SettingError
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.inputs import input_width, split_inputs
 from tamis.nn.mlp import MLPBlock
-from tamis.nn.tower import Tower, input_width, split_inputs
+from tamis.nn.tower import Tower
 from tamis.schema import ColumnSchema, Schema, Tags
 
 AGE = ColumnSchema("age", "float32", Tags.CONTINUOUS)
