@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tamis.models.retrieval import RetrievalModel
+    from tamis.models.model import Model
 
 
-def load_model(path: str | Path) -> RetrievalModel:
+def load_model(path: str | Path) -> Model:
     """The model that `model.save(path)` wrote, whatever its class.
 
     Raises:
         FormatError: no such folder, another kind, changed files, or a newer version.
     """
     from tamis.models import matrix_factorization, two_tower  # noqa: F401 # importing a class registers its name
-    from tamis.models.retrieval import RetrievalModel
+    from tamis.models.model import Model
 
-    return RetrievalModel.load(path)
+    return Model.load(path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,12 +15,12 @@ from tamis.data.dataset import Dataset, check_ids
 from tamis.data.loader import Loader
 from tamis.errors import NotFittedError, SchemaError, UnknownColumnError
 from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
-from tamis.evaluation.metrics import Metric, NDCGAt, RecallAt, resolve_metrics
+from tamis.evaluation.metrics import METRICS, Metric, NDCGAt, RecallAt, resolve_metrics
 from tamis.evaluation.top_k import check_k
 from tamis.models.encoder import Encoder, build_tower
 from tamis.models.held_out import HeldOut
 from tamis.models.item_table import Catalogue, ItemTable
-from tamis.models.saved_model import read_model, save_model
+from tamis.models.model import Model
 from tamis.models.top_k_encoder import TopKEncoder
 from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, table_name
@@ -35,6 +35,8 @@ from tamis.training.negatives import InBatchSampler, Sampler
 from tamis.training.optimizers import (
     ModelOptimizer,
     OptimizerSettings,
+    describe_optimizer,
+    described_optimizer,
     optimizer_settings,
 )
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
@@ -43,7 +45,7 @@ from tamis.training.trainer import Trainer
 POPULARITY = "popularity_"  # before the metrics of the list that is the same for everybody
 
 
-class RetrievalModel(ABC):
+class RetrievalModel(Model, ABC):
     """A query tower and a candidate tower, trained on rows in which a query chose an item.
 
     Subclasses say how the towers look. Metrics are over the whole catalogue: all items of the training data.
@@ -62,11 +64,6 @@ class RetrievalModel(ABC):
     Raises:
         SchemaError: no item id, no query column, or a column that is neither categorical nor continuous.
     """
-
-    registry: ClassVar[dict[str, type[RetrievalModel]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        RetrievalModel.registry[cls.__name__] = cls
 
     def __init__(
         self,
@@ -98,14 +95,10 @@ class RetrievalModel(ABC):
         self.metrics: tuple[str | Metric, ...] = (RecallAt(10), NDCGAt(10))
         self.compile()
 
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-
-    @classmethod
-    @abstractmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
+    @property
+    def network(self) -> TwoTowers:
+        """The towers."""
+        return self.towers
 
     def compile(
         self,
@@ -334,21 +327,27 @@ class RetrievalModel(ABC):
         ids = rows.compute()[self.item_id].to_numpy().astype(np.int64)
         return TopKEncoder.build(self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall)
 
-    def save(self, path: str | Path) -> None:
-        """Write the model as a folder: schema, settings, what `compile` chose, weights, items.
+    def compiled(self) -> dict[str, Any]:
+        """What `compile` chose, as JSON can hold it."""
+        names = [metric.name for metric in resolve_metrics(self.metrics) if type(metric) in METRICS.values()]
+        return {
+            "optimizer": describe_optimizer(self.optimizer),
+            "loss": self.loss,
+            "precision": self.precision,
+            "metrics": names or None,
+        }
 
-        Metrics of your own are not among it: compile again after `load`.
-        """
-        save_model(self, path)
+    def compile_as(self, compiled: dict[str, Any]) -> None:
+        """Choose again what `compiled` described."""
+        self.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"])})
 
-    @classmethod
-    def load(cls, path: str | Path) -> RetrievalModel:
-        """Read what `save` wrote.
+    def save_parts(self, folder: Path) -> None:
+        """Write the items."""
+        self.fitted_items().save(folder / "items.parquet")
 
-        Raises:
-            FormatError: no such folder, another kind, changed files, or a newer version.
-        """
-        return read_model(path, cls.registry)
+    def load_parts(self, folder: Path) -> None:
+        """Read the items."""
+        self.items = ItemTable.load(folder / "items.parquet", self.item_schema)
 
     def fitted_items(self) -> ItemTable:
         """The items of the training data.

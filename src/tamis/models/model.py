@@ -1,0 +1,93 @@
+"""What every model is: something with a schema, settings and weights that comes back from a folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tamis.errors import FormatError
+from tamis.folders import read_json, read_manifest, saving, write_json
+from tamis.schema import Schema
+
+KIND = "model"
+VERSION = 1
+
+
+class Model(ABC):
+    """A network with its schema, its settings and what `compile` chose."""
+
+    registry: ClassVar[dict[str, type[Model]]] = {}
+    schema: Schema
+
+    def __init_subclass__(cls) -> None:
+        Model.registry[cls.__name__] = cls
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """What is trained."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments besides the schema, as JSON can hold them."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
+        """The model that `settings` described, untrained."""
+
+    @abstractmethod
+    def compiled(self) -> dict[str, Any]:
+        """What `compile` chose, as JSON can hold it."""
+
+    @abstractmethod
+    def compile_as(self, compiled: dict[str, Any]) -> None:
+        """Choose again what `compiled` described."""
+
+    def save_parts(self, folder: Path) -> None:  # noqa: B027 # a model may have nothing else
+        """Write whatever the model knows besides its weights."""
+
+    def load_parts(self, folder: Path) -> None:  # noqa: B027
+        """Read what `save_parts` wrote."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a folder: schema, settings, what `compile` chose, weights.
+
+        Metrics of your own are not among it: compile again after `load`.
+
+        Raises:
+            NotFittedError: it was never trained.
+        """
+        with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
+            write_json(folder / "settings.json", self.settings())
+            write_json(folder / "compiled.json", self.compiled())
+            self.schema.save(folder)
+            weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+            save_file(weights, folder / "weights.safetensors")
+            self.save_parts(folder)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no such folder, another kind, changed files, or a newer version.
+        """
+        folder = Path(path)
+        manifest = read_manifest(folder, kind=KIND, version=VERSION)
+        kind = Model.registry.get(manifest["model"])
+        if kind is None:
+            raise FormatError(
+                f"{folder}: it holds a {manifest['model']!r}, which this Tamis does not know. Upgrade it."
+            )
+        if not issubclass(kind, cls):
+            raise FormatError(f"{folder}: it holds a {kind.__name__}, no {cls.__name__}. Use tamis.load_model.")
+        model = kind.from_settings(Schema.load(folder), read_json(folder / "settings.json"))
+        model.compile_as(read_json(folder / "compiled.json"))
+        model.network.load_state_dict(load_file(folder / "weights.safetensors"))
+        model.load_parts(folder)
+        return model
