@@ -15,7 +15,12 @@ def load_model(path: str | Path) -> Model:
     Raises:
         FormatError: no such folder, another kind, changed files, or a newer version.
     """
-    from tamis.models import matrix_factorization, two_tower  # noqa: F401 # importing a class registers its name
+    from tamis.models import (  # noqa: F401 # importing a class registers its name
+        deep_fm,
+        logistic_regression,
+        matrix_factorization,
+        two_tower,
+    )
     from tamis.models.model import Model
 
     return Model.load(path)

@@ -1,0 +1,146 @@
+"""What every ranking model promises, however its features meet."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from ranking_world import INPUTS, SCHEMA, TWO_TARGETS, impressions
+from tamis import Checkpoint, EmbeddingOptions, MLPBlock, load_model
+from tamis.data.dataset import Dataset
+from tamis.errors import DataError, FormatError, SchemaError, UnknownColumnError
+from tamis.models.deep_fm import DeepFMModel, FMModel
+from tamis.models.logistic_regression import LogisticRegressionModel
+from tamis.models.ranking import RankingModel
+from tamis.models.retrieval import RetrievalModel
+from tamis.schema import ColumnSchema, Schema, Tags
+
+TRAIN, VALID = impressions(2000, seed=1), impressions(1000, seed=2)
+OPTIONS = EmbeddingOptions(embedding_dim_default=4)
+
+MODELS: dict[str, Callable[[Schema], RankingModel]] = {
+    "logistic regression": LogisticRegressionModel,
+    "factorization machine": lambda schema: FMModel(schema, embedding_options=OPTIONS),
+    "DeepFM": lambda schema: DeepFMModel(schema, MLPBlock([8, 4], dropout=0.1), embedding_options=OPTIONS),
+}
+SEES_PAIRS = set(MODELS) - {"logistic regression"}
+each = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+def fitted(make: Callable[[Schema], RankingModel], schema: Schema = SCHEMA, **settings: object) -> RankingModel:
+    model = make(schema)
+    model.compile(learning_rate=0.02)
+    model.fit(TRAIN, batch_size=100, **{"epochs": 2, "verbose": False, **settings})  # type: ignore[arg-type]
+    return model
+
+
+def scores(model: RankingModel) -> pl.DataFrame:
+    names = [f"{target}_score" for target in model.targets]
+    return model.predict(VALID).compute().select(names)
+
+
+@each
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(make: Callable[[Schema], RankingModel]) -> None:
+    once = scores(fitted(make))
+    assert once.equals(scores(fitted(make)))
+    assert not once.equals(scores(fitted(make, seed=1)))
+
+
+@each
+def test_a_saved_model_gives_the_same_scores(make: Callable[[Schema], RankingModel], tmp_path: Path) -> None:
+    model = fitted(make)
+    model.save(tmp_path / "m")
+    loaded = load_model(tmp_path / "m")
+    assert isinstance(loaded, type(model))
+    assert scores(loaded).equals(scores(model))
+    assert loaded.compiled() == model.compiled()
+    with pytest.raises(FormatError, match=r"it holds a \w+, no RetrievalModel\. Use tamis\.load_model"):
+        RetrievalModel.load(tmp_path / "m")
+
+
+@each
+def test_a_resumed_training_ends_at_the_same_scores(make: Callable[[Schema], RankingModel], tmp_path: Path) -> None:
+    whole = fitted(make, epochs=3)
+    fitted(make, epochs=1, callbacks=[Checkpoint(tmp_path / "c")])
+    assert scores(fitted(make, epochs=3, resume_from=tmp_path / "c")).equals(scores(whole))
+
+
+@each
+def test_several_targets_are_learned_at_once(make: Callable[[Schema], RankingModel]) -> None:
+    model = fitted(make, TWO_TARGETS)
+    found = model.evaluate(VALID)
+    assert set(found) == {"click_auc", "click_log_loss", "dwell_rmse"}
+    assert scores(model)["click_score"].is_between(0, 1).all()
+
+
+@pytest.mark.parametrize("name", sorted(SEES_PAIRS))
+def test_what_only_a_pair_of_features_tells_is_learned(name: str) -> None:
+    """The best possible AUC is .9 here; whoever sees users and items one by one stays at .5."""
+    found = fitted(MODELS[name], epochs=12).evaluate(VALID)
+    assert found["auc"] > 0.8
+
+
+def test_what_only_a_pair_tells_is_beyond_logistic_regression() -> None:
+    assert abs(fitted(LogisticRegressionModel, epochs=12).evaluate(VALID)["auc"] - 0.5) < 0.08
+
+
+def test_the_scores_of_rows_do_not_depend_on_the_rows_beside_them() -> None:
+    model = fitted(MODELS["DeepFM"])
+    alone = [model.predict(Dataset(row, schema=TWO_TARGETS)).compute() for row in VALID.head(5).iter_slices(1)]
+    together = model.predict(VALID).compute().head(5)["click_score"].to_numpy()
+    assert np.allclose(pl.concat(alone)["click_score"].to_numpy(), together, atol=1e-6)
+
+
+def test_row_weights_of_zero_take_rows_out() -> None:
+    """Rows with turned labels weigh nothing, so they teach nothing."""
+    right = TRAIN.compute().with_columns(weight=pl.lit(1.0, pl.Float32))
+    wrong = right.with_columns(click=1 - pl.col("click"), weight=pl.lit(0.0, pl.Float32))
+    both = Dataset(pl.concat([right, wrong]), schema=TWO_TARGETS + ColumnSchema("weight", "float32"))
+    model = MODELS["factorization machine"](SCHEMA)
+    model.compile(learning_rate=0.02, sample_weight="weight")
+    model.fit(both, batch_size=100, epochs=12, verbose=False)
+    assert model.evaluate(VALID)["auc"] > 0.8
+
+
+def test_heavier_positives_raise_the_scores() -> None:
+    plain, heavy = LogisticRegressionModel(SCHEMA), LogisticRegressionModel(SCHEMA)
+    heavy.compile(positive_weight=9.0)
+    for model in (plain, heavy):
+        model.fit(TRAIN, batch_size=100, epochs=5, verbose=False)
+    assert scores(heavy)["click_score"].mean() > 0.8 > 0.6 > scores(plain)["click_score"].mean()
+
+
+def changed(column: pl.Expr) -> Dataset:
+    return Dataset(TRAIN.compute().with_columns(column), schema=TWO_TARGETS)
+
+
+def test_targets_that_teach_nothing_are_refused() -> None:
+    model = LogisticRegressionModel(SCHEMA)
+    with pytest.raises(DataError, match=r"fit: the target 'click' is 1 in every row, so there is nothing to learn"):
+        model.fit(changed(pl.lit(1.0).cast(pl.Float32).alias("click")), verbose=False)
+    with pytest.raises(DataError, match=r"fit: the target 'click' has 2,000 nulls"):
+        model.fit(changed(pl.lit(None, pl.Float32).alias("click")), verbose=False)
+    with pytest.raises(DataError, match=r"'click' holds values from 0 to 2, but a probability .* Tag it REGRESSION"):
+        model.fit(changed(pl.col("click") * 2), verbose=False)
+    with pytest.raises(UnknownColumnError, match=r"no column 'click'"):
+        model.fit(TRAIN.select(INPUTS), verbose=False)
+    with pytest.raises(DataError, match="has no rows"):
+        model.fit(Dataset(TRAIN.head(0), schema=TWO_TARGETS), verbose=False)
+
+
+def test_a_schema_without_target_or_input_is_refused() -> None:
+    with pytest.raises(SchemaError, match=r"LogisticRegressionModel: the schema has no target\. Tag one"):
+        LogisticRegressionModel(INPUTS)
+    with pytest.raises(SchemaError, match="the schema has no input column"):
+        LogisticRegressionModel(SCHEMA.select_by_tag(Tags.TARGET))
+
+
+def test_a_model_does_not_touch_the_callers_random_numbers() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fitted(MODELS["DeepFM"])
+    assert torch.equal(torch.rand(1), expected)
