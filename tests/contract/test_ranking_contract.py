@@ -12,10 +12,14 @@ from ranking_world import INPUTS, SCHEMA, TWO_TARGETS, impressions
 from tamis import Checkpoint, EmbeddingOptions, MLPBlock, load_model
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, FormatError, SchemaError, UnknownColumnError
+from tamis.models.dcn import DCNModel
 from tamis.models.deep_fm import DeepFMModel, FMModel
+from tamis.models.dlrm import DLRMModel
 from tamis.models.logistic_regression import LogisticRegressionModel
+from tamis.models.mlp_model import MLPModel
 from tamis.models.ranking import RankingModel
 from tamis.models.retrieval import RetrievalModel
+from tamis.models.wide_and_deep import WideAndDeepModel
 from tamis.schema import ColumnSchema, Schema, Tags
 
 TRAIN, VALID = impressions(2000, seed=1), impressions(1000, seed=2)
@@ -24,6 +28,12 @@ OPTIONS = EmbeddingOptions(embedding_dim_default=4)
 MODELS: dict[str, Callable[[Schema], RankingModel]] = {
     "logistic regression": LogisticRegressionModel,
     "factorization machine": lambda schema: FMModel(schema, embedding_options=OPTIONS),
+    "MLP": lambda schema: MLPModel(schema, MLPBlock([16, 8])),
+    "Wide & Deep": lambda schema: WideAndDeepModel(schema, MLPBlock([16, 8]), wide=["user_id", "age"]),
+    "DCN-v2": lambda schema: DCNModel(schema, 1, MLPBlock([8])),
+    "DCN-v2, parallel, low rank": lambda schema: DCNModel(schema, 2, MLPBlock([8]), stacked=False, low_rank=4),
+    "DCN-v2, mixture": lambda schema: DCNModel(schema, 2, MLPBlock([8]), low_rank=4, num_experts=2),
+    "DLRM": lambda schema: DLRMModel(schema, 4, MLPBlock([8, 4]), MLPBlock([8])),
     "DeepFM": lambda schema: DeepFMModel(schema, MLPBlock([8, 4], dropout=0.1), embedding_options=OPTIONS),
 }
 SEES_PAIRS = set(MODELS) - {"logistic regression"}

@@ -16,10 +16,14 @@ def load_model(path: str | Path) -> Model:
         FormatError: no such folder, another kind, changed files, or a newer version.
     """
     from tamis.models import (  # noqa: F401 # importing a class registers its name
+        dcn,
         deep_fm,
+        dlrm,
         logistic_regression,
         matrix_factorization,
+        mlp_model,
         two_tower,
+        wide_and_deep,
     )
     from tamis.models.model import Model
 
