@@ -11,10 +11,13 @@ import torch
 from ranking_world import INPUTS, SCHEMA, TWO_TARGETS, impressions
 from tamis import Checkpoint, EmbeddingOptions, MLPBlock, load_model
 from tamis.data.dataset import Dataset
-from tamis.errors import DataError, FormatError, SchemaError, UnknownColumnError
+from tamis.errors import DataError, FormatError, SchemaError, SettingError, UnknownColumnError
+from tamis.models.auto_int import AutoIntModel
 from tamis.models.dcn import DCNModel
 from tamis.models.deep_fm import DeepFMModel, FMModel
+from tamis.models.din import DINModel
 from tamis.models.dlrm import DLRMModel
+from tamis.models.final_mlp import FinalMLPModel
 from tamis.models.logistic_regression import LogisticRegressionModel
 from tamis.models.mlp_model import MLPModel
 from tamis.models.ranking import RankingModel
@@ -28,6 +31,12 @@ OPTIONS = EmbeddingOptions(embedding_dim_default=4)
 MODELS: dict[str, Callable[[Schema], RankingModel]] = {
     "logistic regression": LogisticRegressionModel,
     "factorization machine": lambda schema: FMModel(schema, embedding_options=OPTIONS),
+    "AutoInt": lambda schema: AutoIntModel(schema, 1, head_dim=4, embedding_options=OPTIONS),
+    "AutoInt+": lambda schema: AutoIntModel(schema, 1, deep_block=MLPBlock([8]), embedding_options=OPTIONS),
+    "DIN": lambda schema: DINModel(with_history(schema), MLPBlock([16, 8]), embedding_options=OPTIONS),
+    "FinalMLP": lambda schema: FinalMLPModel(
+        schema, MLPBlock([16, 8]), num_heads=2, first_context=["user_id"], embedding_options=OPTIONS
+    ),
     "MLP": lambda schema: MLPModel(schema, MLPBlock([16, 8])),
     "Wide & Deep": lambda schema: WideAndDeepModel(schema, MLPBlock([16, 8]), wide=["user_id", "age"]),
     "DCN-v2": lambda schema: DCNModel(schema, 1, MLPBlock([8])),
@@ -36,6 +45,13 @@ MODELS: dict[str, Callable[[Schema], RankingModel]] = {
     "DLRM": lambda schema: DLRMModel(schema, 4, MLPBlock([8, 4]), MLPBlock([8])),
     "DeepFM": lambda schema: DeepFMModel(schema, MLPBlock([8, 4], dropout=0.1), embedding_options=OPTIONS),
 }
+
+
+def with_history(schema: Schema) -> Schema:
+    """The list column as one of the items' domain, which is what makes it a history."""
+    return schema + schema["genres"].with_domain(schema["item_id"].cardinality - 1, name="item_id")
+
+
 SEES_PAIRS = set(MODELS) - {"logistic regression"}
 each = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
@@ -78,9 +94,9 @@ def test_a_resumed_training_ends_at_the_same_scores(make: Callable[[Schema], Ran
     assert scores(fitted(make, epochs=3, resume_from=tmp_path / "c")).equals(scores(whole))
 
 
-@each
-def test_several_targets_are_learned_at_once(make: Callable[[Schema], RankingModel]) -> None:
-    model = fitted(make, TWO_TARGETS)
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"logistic regression", "factorization machine"}))
+def test_several_targets_are_learned_at_once(name: str) -> None:
+    model = fitted(MODELS[name], TWO_TARGETS)
     found = model.evaluate(VALID)
     assert set(found) == {"click_auc", "click_log_loss", "dwell_rmse"}
     assert scores(model)["click_score"].is_between(0, 1).all()
@@ -146,6 +162,22 @@ def test_a_schema_without_target_or_input_is_refused() -> None:
         LogisticRegressionModel(INPUTS)
     with pytest.raises(SchemaError, match="the schema has no input column"):
         LogisticRegressionModel(SCHEMA.select_by_tag(Tags.TARGET))
+
+
+@pytest.mark.parametrize("kind", [LogisticRegressionModel, FMModel])
+def test_a_model_without_hidden_layer_refuses_a_second_target(kind: type[RankingModel]) -> None:
+    with pytest.raises(SchemaError, match=r"it learns one target, but the schema has 2: \['click', 'dwell'\]"):
+        kind(TWO_TARGETS)  # type: ignore[call-arg]
+
+
+def test_din_without_a_history_says_how_to_get_one() -> None:
+    with pytest.raises(SchemaError, match=r"DINModel: no list column shares its domain .* HistorySequence"):
+        DINModel(SCHEMA)
+
+
+def test_heads_that_do_not_divide_a_stack_are_refused() -> None:
+    with pytest.raises(SettingError, match="FinalMLPModel: num_heads=3 does not divide a stack that ends at 8"):
+        FinalMLPModel(SCHEMA, MLPBlock([8]), num_heads=3)
 
 
 def test_a_model_does_not_touch_the_callers_random_numbers() -> None:

@@ -16,9 +16,12 @@ def load_model(path: str | Path) -> Model:
         FormatError: no such folder, another kind, changed files, or a newer version.
     """
     from tamis.models import (  # noqa: F401 # importing a class registers its name
+        auto_int,
         dcn,
         deep_fm,
+        din,
         dlrm,
+        final_mlp,
         logistic_regression,
         matrix_factorization,
         mlp_model,

@@ -74,6 +74,11 @@ class RankingModel(Model, ABC):
             torch.manual_seed(seed)
             tables = EmbeddingTables(split_inputs(self.input_schema)[0], options)
             body = self.body(Inputs(self.input_schema, tables, combiner=options.combiner))
+            if not body.width and len(self.target_schema) > 1:
+                raise SchemaError(
+                    f"{type(self).__name__}: it learns one target, but the schema has {len(self.target_schema)}: "
+                    f"{self.targets}. Leave one, or choose a model with a hidden layer such as DeepFMModel."
+                )
             heads = Heads(body.width, len(self.target_schema))
             self._network = RankingNetwork(tables, body, heads, self.target_schema.column_names).eval()
         self.compile()
