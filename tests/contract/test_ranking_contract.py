@@ -23,6 +23,7 @@ from tamis.models.mlp_model import MLPModel
 from tamis.models.ranking import RankingModel
 from tamis.models.retrieval import RetrievalModel
 from tamis.models.wide_and_deep import WideAndDeepModel
+from tamis.nn.experts import PLE, MMoE, SharedBottom
 from tamis.schema import ColumnSchema, Schema, Tags
 
 TRAIN, VALID = impressions(2000, seed=1), impressions(1000, seed=2)
@@ -38,11 +39,16 @@ MODELS: dict[str, Callable[[Schema], RankingModel]] = {
         schema, MLPBlock([16, 8]), num_heads=2, first_context=["user_id"], embedding_options=OPTIONS
     ),
     "MLP": lambda schema: MLPModel(schema, MLPBlock([16, 8])),
+    "DeepFM, shared bottom": lambda schema: DeepFMModel(
+        schema, MLPBlock([8]), embedding_options=OPTIONS, heads=SharedBottom(MLPBlock([4]))
+    ),
+    "DCN-v2, MMoE": lambda schema: DCNModel(schema, 1, MLPBlock([16]), heads=MMoE(2, MLPBlock([8]), MLPBlock([4]))),
+    "MLP, PLE": lambda schema: MLPModel(schema, heads=PLE(1, 1, 2, MLPBlock([8]), MLPBlock([4]))),
     "Wide & Deep": lambda schema: WideAndDeepModel(schema, MLPBlock([16, 8]), wide=["user_id", "age"]),
     "DCN-v2": lambda schema: DCNModel(schema, 1, MLPBlock([8])),
     "DCN-v2, parallel, low rank": lambda schema: DCNModel(schema, 2, MLPBlock([8]), stacked=False, low_rank=4),
     "DCN-v2, mixture": lambda schema: DCNModel(schema, 2, MLPBlock([8]), low_rank=4, num_experts=2),
-    "DLRM": lambda schema: DLRMModel(schema, 4, MLPBlock([8, 4]), MLPBlock([8])),
+    "DLRM": lambda schema: DLRMModel(schema, MLPBlock([8, 4]), MLPBlock([8]), embedding_options=OPTIONS),
     "DeepFM": lambda schema: DeepFMModel(schema, MLPBlock([8, 4], dropout=0.1), embedding_options=OPTIONS),
 }
 
@@ -166,7 +172,7 @@ def test_a_schema_without_target_or_input_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", [LogisticRegressionModel, FMModel])
 def test_a_model_without_hidden_layer_refuses_a_second_target(kind: type[RankingModel]) -> None:
-    with pytest.raises(SchemaError, match=r"it learns one target, but the schema has 2: \['click', 'dwell'\]"):
+    with pytest.raises(SchemaError, match=r"it learns one target without heads, but here are \['click', 'dwell'\]"):
         kind(TWO_TARGETS)  # type: ignore[call-arg]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from tamis.models.ranking import RankingModel
 from tamis.nn.attention import FieldAttention
 from tamis.nn.embeddings import EmbeddingOptions
+from tamis.nn.experts import HeadSettings
 from tamis.nn.fields import Fields
 from tamis.nn.inputs import Inputs
 from tamis.nn.linear import OwnFirstOrder
@@ -30,6 +29,7 @@ class AutoIntModel(RankingModel):
         head_dim: width of a head.
         deep_block: dense layers over the same embeddings (AutoInt+); None leaves them out.
         embedding_options: of one width.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Source: Song et al., AutoInt, CIKM 2019, figure 1 and section 4.
@@ -44,32 +44,18 @@ class AutoIntModel(RankingModel):
         head_dim: int = 16,
         deep_block: MLPBlock | None = None,
         embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.depth, self.num_heads, self.head_dim, self.deep_block = depth, num_heads, head_dim, deep_block
-        super().__init__(schema, options=embedding_options or EmbeddingOptions(embedding_dim_default=16), seed=seed)
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """Attention, linear part and dense layers."""
-        fields = Fields(inputs, dim=self.options.embedding_dim_default, init_std=self.options.init_std)
+        fields = Fields(inputs, self.embedding_options)
         widths = [fields.dim, *[self.num_heads * self.head_dim] * self.depth]
         layers = [FieldAttention(w, head_dim=self.head_dim, num_heads=self.num_heads) for w in widths[:-1]]
         return _AutoInt(OwnFirstOrder(self.input_schema), fields, layers, self.deep_block)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        own = {name: getattr(self, name) for name in ("depth", "num_heads", "head_dim")}
-        deep = None if self.deep_block is None else asdict(self.deep_block)
-        return {**own, "deep_block": deep, "embedding_options": asdict(self.options)}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        blocks = {
-            "deep_block": None if settings["deep_block"] is None else MLPBlock(**settings["deep_block"]),
-            "embedding_options": EmbeddingOptions(**settings["embedding_options"]),
-        }
-        return cls(schema, **{**settings, **blocks})
 
 
 class _AutoInt(Body):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +10,7 @@ from torch import Tensor
 from tamis.models.ranking import RankingModel
 from tamis.nn.cross import CrossNetwork
 from tamis.nn.embeddings import EmbeddingOptions
+from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.ranking_network import Body, Reading
@@ -29,6 +28,7 @@ class DCNModel(RankingModel):
         low_rank: of the crosses' matrices; None is full.
         num_experts: low-rank matrices mixed in each layer.
         embedding_options: widths and start of the embeddings.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Source: Wang et al., DCN V2: Improved Deep & Cross Network, WWW 2021, figure 1.
@@ -44,33 +44,18 @@ class DCNModel(RankingModel):
         low_rank: int | None = None,
         num_experts: int = 1,
         embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.depth, self.deep_block = depth, deep_block or MLPBlock([256, 128])
         self.stacked, self.low_rank, self.num_experts = stacked, low_rank, num_experts
-        options = embedding_options or EmbeddingOptions(embedding_dim_default=16)
-        super().__init__(schema, options=options, seed=seed)
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """Crosses and dense layers."""
-        width = input_width(self.input_schema, self.options)
+        width = input_width(self.input_schema, self.embedding_options)
         cross = CrossNetwork(width, depth=self.depth, low_rank=self.low_rank, num_experts=self.num_experts)
         return _CrossAndDeep(inputs, cross, self.deep_block, width, stacked=self.stacked)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        names = ("depth", "stacked", "low_rank", "num_experts")
-        own = {name: getattr(self, name) for name in names}
-        return {**own, "deep_block": asdict(self.deep_block), "embedding_options": asdict(self.options)}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        blocks = {
-            "deep_block": MLPBlock(**settings["deep_block"]),
-            "embedding_options": EmbeddingOptions(**settings["embedding_options"]),
-        }
-        return cls(schema, **{**settings, **blocks})
 
 
 class _CrossAndDeep(Body):

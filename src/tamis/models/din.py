@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from tamis.errors import SchemaError
 from tamis.models.ranking import RankingModel
 from tamis.nn.attention import TargetAttention
 from tamis.nn.embeddings import EmbeddingOptions, table_name
+from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.ranking_network import Body, Reading
@@ -33,6 +32,7 @@ class DINModel(RankingModel):
         attention_hidden: width of the network that weighs a history.
         max_length: values of a history that are looked at, the last ones.
         embedding_options: widths and start of the embeddings.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Raises:
@@ -49,11 +49,12 @@ class DINModel(RankingModel):
         attention_hidden: int = 36,
         max_length: int = 50,
         embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.deep_block = deep_block or MLPBlock([200, 80])
         self.attention_hidden, self.max_length = attention_hidden, max_length
-        super().__init__(schema, options=embedding_options or EmbeddingOptions(embedding_dim_default=16), seed=seed)
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """Attention over the histories, dense layers over all."""
@@ -65,20 +66,6 @@ class DINModel(RankingModel):
                 "HistorySequence."
             )
         return _DIN(self, inputs, pairs)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        own = {name: getattr(self, name) for name in ("attention_hidden", "max_length")}
-        return {**own, "deep_block": asdict(self.deep_block), "embedding_options": asdict(self.options)}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        blocks = {
-            "deep_block": MLPBlock(**settings["deep_block"]),
-            "embedding_options": EmbeddingOptions(**settings["embedding_options"]),
-        }
-        return cls(schema, **{**settings, **blocks})
 
 
 def _histories(inputs: Inputs) -> list[tuple[ColumnSchema, ColumnSchema]]:
@@ -97,7 +84,7 @@ class _DIN(Body):
         self.table_of = {history.name: inputs.tables.tables[table_name(history)] for history, _ in pairs}
         widths = [self.table_of[history.name].width for history, _ in pairs]
         self.attention = nn.ModuleList(TargetAttention(width, hidden=model.attention_hidden) for width in widths)
-        self.deep = model.deep_block.build(input_width(plain, model.options) + sum(widths))
+        self.deep = model.deep_block.build(input_width(plain, model.embedding_options) + sum(widths))
         self.width = model.deep_block.dimensions[-1]
 
     def forward(self, features: Mapping[str, Tensor]) -> Reading:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +10,8 @@ from torch import Tensor
 from tamis.errors import SettingError
 from tamis.models.ranking import RankingModel
 from tamis.nn.embeddings import EmbeddingOptions
+from tamis.nn.experts import HeadSettings
+from tamis.nn.fields import Fields
 from tamis.nn.inputs import Inputs
 from tamis.nn.interaction import DotInteraction
 from tamis.nn.mlp import MLPBlock
@@ -24,10 +24,10 @@ class DLRMModel(RankingModel):
 
     Args:
         schema: inputs and targets.
-        embedding_dim: width of all embeddings.
-        bottom_block: layers over the numbers; must end at `embedding_dim`. By default one hidden layer of 128.
+        bottom_block: layers over the numbers, ending at the embeddings' width; by default one of 128 and that one.
         top_block: layers over the products.
-        init_std: standard deviation of the first embeddings.
+        embedding_options: of one width.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Raises:
@@ -39,40 +39,26 @@ class DLRMModel(RankingModel):
     def __init__(
         self,
         schema: Schema,
-        embedding_dim: int = 16,
         bottom_block: MLPBlock | None = None,
         top_block: MLPBlock | None = None,
         *,
-        init_std: float = 0.1,
+        embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
-        self.embedding_dim = embedding_dim
-        self.bottom_block, self.top_block = (
-            bottom_block or MLPBlock([128, embedding_dim]),
-            top_block or MLPBlock([256, 128]),
-        )
-        if self.bottom_block.dimensions[-1] != embedding_dim:
-            raise SettingError(
-                f"DLRMModel: bottom_block ends at {self.bottom_block.dimensions[-1]}, but its vector meets embeddings "
-                f"of {embedding_dim}. End it at embedding_dim."
-            )
-        options = EmbeddingOptions(embedding_dim_default=embedding_dim, init_std=init_std)
-        super().__init__(schema, options=options, seed=seed)
+        self.bottom_block, self.top_block = bottom_block, top_block or MLPBlock([256, 128])
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """The whole figure but its last layer."""
-        return _DLRM(inputs, self.bottom_block, self.top_block, self.embedding_dim)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        blocks = {"bottom_block": asdict(self.bottom_block), "top_block": asdict(self.top_block)}
-        return {"embedding_dim": self.embedding_dim, "init_std": self.options.init_std, **blocks}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        blocks = {name: MLPBlock(**settings[name]) for name in ("bottom_block", "top_block")}
-        return cls(schema, **{**settings, **blocks})
+        fields = Fields(inputs, self.embedding_options)  # refuses embeddings of several widths
+        bottom = self.bottom_block or MLPBlock([128, fields.dim])
+        if bottom.dimensions[-1] != fields.dim:
+            raise SettingError(
+                f"DLRMModel: bottom_block ends at {bottom.dimensions[-1]}, but its vector meets embeddings of "
+                f"{fields.dim}. End it at the embeddings' width."
+            )
+        return _DLRM(inputs, bottom, self.top_block, fields.dim)
 
 
 class _DLRM(Body):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from tamis.errors import SettingError
 from tamis.models.ranking import RankingModel
 from tamis.nn.embeddings import EmbeddingOptions
+from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.ranking_network import Body, Reading
@@ -30,6 +29,7 @@ class FinalMLPModel(RankingModel):
         second_context: the same of the second.
         gate_hidden: width of the gates' hidden layer.
         embedding_options: widths and start of the embeddings.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Raises:
@@ -50,6 +50,7 @@ class FinalMLPModel(RankingModel):
         second_context: Sequence[str] = (),
         gate_hidden: int = 64,
         embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.first_block = first_block or MLPBlock([256, 128])
@@ -62,11 +63,11 @@ class FinalMLPModel(RankingModel):
                     f"FinalMLPModel: num_heads={num_heads} does not divide a stack that ends at "
                     f"{block.dimensions[-1]}. Choose a divisor of both ends."
                 )
-        super().__init__(schema, options=embedding_options or EmbeddingOptions(embedding_dim_default=16), seed=seed)
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """Gates, stacks and their product."""
-        width = input_width(self.input_schema, self.options)
+        width = input_width(self.input_schema, self.embedding_options)
         streams = [
             _Stream(self._gate(context, inputs, width), block.build(width), block.dimensions[-1])
             for context, block in (
@@ -81,20 +82,7 @@ class FinalMLPModel(RankingModel):
             return _Gate(None, 1, self.gate_hidden, width)
         schema = self.input_schema.select_by_name(context)
         looked_at = Inputs(schema, inputs.tables, combiner=inputs.combiner)
-        return _Gate(looked_at, input_width(schema, self.options), self.gate_hidden, width)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        names = ("num_heads", "first_context", "second_context", "gate_hidden")
-        blocks = {name: asdict(getattr(self, name)) for name in ("first_block", "second_block")}
-        return {**{n: getattr(self, n) for n in names}, **blocks, "embedding_options": asdict(self.options)}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        blocks: dict[str, Any] = {name: MLPBlock(**settings[name]) for name in ("first_block", "second_block")}
-        options = EmbeddingOptions(**settings["embedding_options"])
-        return cls(schema, **{**settings, **blocks, "embedding_options": options})
+        return _Gate(looked_at, input_width(schema, self.embedding_options), self.gate_hidden, width)
 
 
 class _Gate(nn.Module):

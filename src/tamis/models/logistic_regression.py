@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
 
 from torch import Tensor
 
@@ -25,20 +24,11 @@ class LogisticRegressionModel(RankingModel):
     """
 
     def __init__(self, schema: Schema, *, seed: int = 0) -> None:
-        super().__init__(schema, options=WEIGHTS, seed=seed)
+        super().__init__(schema, embedding_options=WEIGHTS, heads=None, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """The weighted sum."""
         return _Linear(FirstOrder(inputs))
-
-    def settings(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        return cls(schema)
 
 
 class _Linear(Body):

@@ -6,11 +6,11 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
@@ -27,8 +27,10 @@ from tamis.evaluation.ranking_metrics import (
     measure_rows,
     resolve_ranking_metrics,
 )
+from tamis.models.arguments import arguments_of, built
 from tamis.models.model import Model
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
+from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, split_inputs
 from tamis.nn.precision import chosen_device, chosen_precision
 from tamis.nn.ranking_network import Body, Heads, RankingNetwork
@@ -56,17 +58,24 @@ class RankingModel(Model, ABC):
 
     Args:
         schema: inputs and targets.
-        options: of the embeddings.
+        embedding_options: widths and start of the embeddings.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Raises:
         SchemaError: no target, no input, or an input that is neither categorical nor continuous.
     """
 
-    def __init__(self, schema: Schema, *, options: EmbeddingOptions, seed: int) -> None:
+    heads: HeadSettings | None = None
+
+    def __init__(
+        self, schema: Schema, *, embedding_options: EmbeddingOptions | None, heads: HeadSettings | None, seed: int
+    ) -> None:
+        self.embedding_options = options = embedding_options or EmbeddingOptions(embedding_dim_default=16)
+        self.heads = heads
         self.target_schema = schema.select_by_tag(Tags.TARGET)
         self.input_schema = schema - self.target_schema
-        self.schema, self.options = self.input_schema + self.target_schema, options
+        self.schema = self.input_schema + self.target_schema
         if not len(self.target_schema) or not len(self.input_schema):
             missing = "target. Tag one with AddTags([Tags.TARGET])" if len(self.input_schema) else "input column"
             raise SchemaError(f"{type(self).__name__}: the schema has no {missing}.")
@@ -74,18 +83,31 @@ class RankingModel(Model, ABC):
             torch.manual_seed(seed)
             tables = EmbeddingTables(split_inputs(self.input_schema)[0], options)
             body = self.body(Inputs(self.input_schema, tables, combiner=options.combiner))
-            if not body.width and len(self.target_schema) > 1:
-                raise SchemaError(
-                    f"{type(self).__name__}: it learns one target, but the schema has {len(self.target_schema)}: "
-                    f"{self.targets}. Leave one, or choose a model with a hidden layer such as DeepFMModel."
-                )
-            heads = Heads(body.width, len(self.target_schema))
-            self._network = RankingNetwork(tables, body, heads, self.target_schema.column_names).eval()
+            self._network = RankingNetwork(tables, body, self._build_heads(body), self.targets).eval()
         self.compile()
 
     @abstractmethod
     def body(self, inputs: Inputs) -> Body:
         """The part that reads the features, with fresh weights."""
+
+    def _build_heads(self, body: Body) -> nn.Module:
+        if body.width:
+            return Heads(body.width, self.targets) if self.heads is None else self.heads.build(body.width, self.targets)
+        if len(self.targets) > 1 or self.heads is not None:
+            raise SchemaError(
+                f"{type(self).__name__}: it has no hidden layer to share, so it learns one target without heads, but "
+                f"here are {self.targets}. Leave one, or choose a model with a hidden layer such as DeepFMModel."
+            )
+        return Heads(0, self.targets)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments besides schema and seed, as JSON can hold them."""
+        return arguments_of(self)
+
+    @classmethod
+    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
+        """The model that `settings` described, untrained."""
+        return cls(schema, **built(settings, where=cls.__name__))
 
     @property
     def network(self) -> RankingNetwork:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Self
 
 from torch import Tensor
 
 from tamis.models.ranking import RankingModel
 from tamis.nn.embeddings import EmbeddingOptions
+from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.linear import OwnFirstOrder
 from tamis.nn.mlp import MLPBlock
@@ -27,6 +26,7 @@ class WideAndDeepModel(RankingModel):
         deep_block: the dense layers.
         wide: names of the columns of the linear part; by default all.
         embedding_options: widths and start of the embeddings.
+        heads: how several targets share what the body makes; by default one linear layer each.
         seed: of the first weights.
 
     Raises:
@@ -42,27 +42,16 @@ class WideAndDeepModel(RankingModel):
         *,
         wide: Sequence[str] | None = None,
         embedding_options: EmbeddingOptions | None = None,
+        heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
         self.deep_block, self.wide = deep_block or MLPBlock([256, 128]), None if wide is None else tuple(wide)
-        options = embedding_options or EmbeddingOptions(embedding_dim_default=16)
-        super().__init__(schema, options=options, seed=seed)
+        super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
         """Both parts."""
         wide = self.input_schema if self.wide is None else self.input_schema.select_by_name(self.wide)
-        return _WideAndDeep(wide, inputs, self.deep_block, input_width(self.input_schema, self.options))
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments besides the schema, as JSON can hold them."""
-        options = asdict(self.options)
-        return {"deep_block": asdict(self.deep_block), "wide": self.wide, "embedding_options": options}
-
-    @classmethod
-    def from_settings(cls, schema: Schema, settings: dict[str, Any]) -> Self:
-        """The model that `settings` described, untrained."""
-        options = EmbeddingOptions(**settings["embedding_options"])
-        return cls(schema, MLPBlock(**settings["deep_block"]), wide=settings["wide"], embedding_options=options)
+        return _WideAndDeep(wide, inputs, self.deep_block, input_width(self.input_schema, self.embedding_options))
 
 
 class _WideAndDeep(Body):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import SettingError
+from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.inputs import Inputs
 
 
@@ -20,17 +21,20 @@ class Fields(nn.Module):
         SettingError: embeddings of several widths.
     """
 
-    def __init__(self, inputs: Inputs, *, dim: int, init_std: float = 0.1) -> None:
+    def __init__(self, inputs: Inputs, options: EmbeddingOptions) -> None:
         super().__init__()
         widths = sorted({table.width for table in inputs.tables.tables.values()})
-        if widths not in ([], [dim]):
+        if len(widths) > 1:
             raise SettingError(
                 f"embedding_options: fields meet in products, so all embeddings need one width, but here are {widths}. "
                 "Give embedding_dim_default alone, and leave infer_embedding_sizes off."
             )
+        dim = widths[0] if widths else options.embedding_dim_default
         self.inputs = inputs
         num_numbers = sum(column.width or 1 for column in [*inputs.numbers, *inputs.vectors])
-        self.numbers = nn.Parameter(torch.empty(num_numbers, dim).normal_(std=init_std)) if num_numbers else None
+        self.numbers = (
+            nn.Parameter(torch.empty(num_numbers, dim).normal_(std=options.init_std)) if num_numbers else None
+        )
         self.num_fields, self.dim = len(inputs.fields) + num_numbers, dim
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:

@@ -37,10 +37,10 @@ class Heads(nn.Module):
     Shapes: a Reading -> logits [batch, targets]
     """
 
-    def __init__(self, width: int, num_targets: int) -> None:
+    def __init__(self, width: int, targets: Sequence[str]) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, num_targets) if width else None
-        self.bias = None if width else nn.Parameter(torch.zeros(num_targets))
+        self.linear = nn.Linear(width, len(targets)) if width else None
+        self.bias = None if width else nn.Parameter(torch.zeros(len(targets)))
 
     def forward(self, reading: Reading) -> Tensor:
         """Logits of all targets."""

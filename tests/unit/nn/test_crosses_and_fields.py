@@ -15,6 +15,7 @@ from tamis.nn.linear import OwnFirstOrder
 from tamis.nn.mlp import MLPBlock
 from tamis.schema import Schema
 
+OPTIONS = EmbeddingOptions(embedding_dim_default=4)
 BATCH = {
     "user_id": torch.tensor([3, 4]),
     "item_id": torch.tensor([5, 5]),
@@ -83,7 +84,7 @@ def test_dot_products_come_once_a_pair() -> None:
 
 
 def test_a_number_is_a_field_that_scales_its_vector() -> None:
-    fields = Fields(inputs(INPUTS, EmbeddingOptions(embedding_dim_default=4)), dim=4)
+    fields = Fields(inputs(INPUTS, OPTIONS), OPTIONS)
     tables, found = fields.inputs.tables, fields(BATCH)
     assert fields.num_fields == 6 and found.shape == (2, 6, 4)
     genres = tables.vectors_of("genres")
@@ -96,7 +97,7 @@ def test_a_number_is_a_field_that_scales_its_vector() -> None:
 def test_fields_of_several_widths_are_refused() -> None:
     uneven = EmbeddingOptions({"user_id": 8}, embedding_dim_default=4)
     with pytest.raises(SettingError, match=r"all embeddings need one width, but here are \[4, 8\]"):
-        Fields(inputs(INPUTS, uneven), dim=4)
+        Fields(inputs(INPUTS, uneven), uneven)
 
 
 def test_the_linear_part_adds_a_weight_for_each_category_and_number() -> None:
@@ -111,4 +112,4 @@ def test_the_linear_part_adds_a_weight_for_each_category_and_number() -> None:
 
 def test_bottom_layers_of_another_width_are_refused() -> None:
     with pytest.raises(SettingError, match="DLRMModel: bottom_block ends at 8, but its vector meets embeddings of 4"):
-        DLRMModel(SCHEMA, 4, MLPBlock([8]))
+        DLRMModel(SCHEMA, MLPBlock([8]), embedding_options=OPTIONS)
