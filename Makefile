@@ -4,12 +4,13 @@ BIN := .venv/bin
 # One thread a process and no spinning: tests run side by side, and two spinning OpenMP pools slow each other down.
 QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench docs clean
 help:
 	@echo "make demo    set up and run the whole journey: data to ten recommended items, with an HTML report"
 	@echo "make test    set up and run the tests"
 	@echo "make check   formatting, lint and types        make format  put the formatting right"
 	@echo "make bench   measure speed and quality, and write the tables in docs/benchmarks.md"
+	@echo "make docs    write the ops' signatures and docstrings into docs/ops.md, and the notebooks from their scripts"
 
 setup: .venv/dev
 
@@ -43,6 +44,10 @@ format: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/run_all.py
+
+docs: .venv/dev
+	$(BIN)/python docs/refresh_ops.py
+	$(BIN)/python examples/make_notebook.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache tamis-demo

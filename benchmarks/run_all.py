@@ -1,9 +1,10 @@
 """Run every benchmark and write the tables of `docs/benchmarks.md` and of the README from what they print.
 
-    make bench                                   all of it, half an hour on two quiet cores
+    make bench                                   all of it, an hour on two quiet cores
     python benchmarks/run_all.py training loader only these; the tables keep the older figures of the others
 
-With `MERLIN_PYTHON` naming the Python of an environment that has Merlin, and `MERLIN_BASELINE` the folder of scripts
+With `MERLIN_PYTHON` naming the Python of an environment that has Merlin (`python3.10 -m venv merlin`, then
+`merlin/bin/pip install -r benchmarks/merlin-requirements.txt`), and `MERLIN_BASELINE` the folder of scripts
 that time it (by default `../shared/merlin-baseline`), its figures of the same run stand beside.
 """
 
@@ -21,7 +22,7 @@ import tables
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
-SCRIPTS = ("generate", "workflow", "loader", "training", "evaluation", "quality")
+SCRIPTS = ("generate", "workflow", "features", "out_of_core", "online", "loader", "training", "evaluation", "quality")
 MERLIN = (
     ("seed_notebook.py",),
     ("train_throughput.py", "twotower", "--items", "1000000", "--optimizer", "adam"),
@@ -38,6 +39,12 @@ def run(script: str) -> list[Row]:
     command = [sys.executable, str(HERE / f"bench_{script}.py")]
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=HERE)
     return [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+
+
+def script_of(row: Row) -> str:
+    """Which script printed it."""
+    name: str = row["benchmark"]
+    return next((script for script in SCRIPTS if name.startswith(script)), name.split("-")[0])
 
 
 def run_merlin(python: str, folder: Path) -> list[Row]:
@@ -59,7 +66,7 @@ def main() -> None:
     if unknown:
         sys.exit(f"There is no benchmark {unknown[0]!r}. There are {', '.join(SCRIPTS)} and merlin.")
     kept = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    rows = [row for row in kept if row["benchmark"].split("-")[0] not in chosen]
+    rows = [row for row in kept if script_of(row) not in chosen]
     for script in SCRIPTS:
         if script in chosen:
             rows += run(script)

@@ -1,4 +1,4 @@
-"""Write `two_stage.ipynb` from the cells of `two_stage.py`: one source, so that the two never differ."""
+"""Write each notebook from the cells of its script: one source, so that the two never differ."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 
 HERE = Path(__file__).parent
+SCRIPTS = sorted(path for path in HERE.glob("*.py") if path.name != Path(__file__).name)
 
 
 def notebook_of(script: str) -> nbformat.NotebookNode:
@@ -25,4 +26,5 @@ def notebook_of(script: str) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    nbformat.write(notebook_of((HERE / "two_stage.py").read_text()), HERE / "two_stage.ipynb")
+    for script in SCRIPTS:
+        nbformat.write(notebook_of(script.read_text()), script.with_suffix(".ipynb"))

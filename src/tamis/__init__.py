@@ -17,35 +17,45 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # public name -> the module that holds it; an entry that equals its module is a whole module
 _HOME = {
+    "AUC": "tamis.evaluation.order_metrics",
     "Adagrad": "tamis.training.optimizers",
     "Adam": "tamis.training.optimizers",
     "AvgPrecisionAt": "tamis.evaluation.metrics",
+    "Brier": "tamis.evaluation.probability_metrics",
     "Callback": "tamis.training.callbacks",
     "Checkpoint": "tamis.training.callbacks",
     "ColumnSchema": "tamis.schema",
     "Dataset": "tamis.data.dataset",
+    "ECE": "tamis.evaluation.probability_metrics",
     "EarlyStopping": "tamis.training.callbacks",
     "EmbeddingOptions": "tamis.nn.embeddings",
     "Encoder": "tamis.models.encoder",
     "ExactIndex": "tamis.index",
     "FaissIndex": "tamis.index",
-    "HitRateAt": "tamis.evaluation.metrics",
+    "GAUC": "tamis.evaluation.order_metrics",
     "History": "tamis.training.history",
+    "HitRateAt": "tamis.evaluation.metrics",
     "InBatchSampler": "tamis.training.negatives",
     "ItemCoverageAt": "tamis.evaluation.metrics",
     "Loader": "tamis.data.loader",
+    "LogLoss": "tamis.evaluation.probability_metrics",
     "MLPBlock": "tamis.nn.mlp",
     "MRRAt": "tamis.evaluation.metrics",
     "MatrixFactorizationModel": "tamis.models.matrix_factorization",
     "NDCGAt": "tamis.evaluation.metrics",
+    "NDCGByGroup": "tamis.evaluation.order_metrics",
+    "NormalizedEntropy": "tamis.evaluation.probability_metrics",
     "NoveltyAt": "tamis.evaluation.metrics",
+    "PRAUC": "tamis.evaluation.order_metrics",
     "PopularityBasedSampler": "tamis.training.negatives",
     "PopularityBiasAt": "tamis.evaluation.metrics",
     "PrecisionAt": "tamis.evaluation.metrics",
+    "RMSE": "tamis.evaluation.probability_metrics",
     "RecallAt": "tamis.evaluation.metrics",
     "Recommender": "tamis.recommender.recommender",
     "SGD": "tamis.training.optimizers",
     "Schema": "tamis.schema",
+    "Subgraph": "tamis.features.subgraph",
     "Tags": "tamis.schema",
     "TamisError": "tamis.errors",
     "TopKEncoder": "tamis.models.top_k_encoder",
@@ -55,6 +65,7 @@ _HOME = {
     "build_index": "tamis.index",
     "datasets": "tamis.datasets",
     "errors": "tamis.errors",
+    "inspect": "tamis.data.inspection",
     "leave_last_out": "tamis.data.split",
     "load_index": "tamis.index",
     "load_model": "tamis.models",
@@ -90,6 +101,7 @@ if TYPE_CHECKING:
     from tamis import errors as errors
     from tamis import ops as ops
     from tamis.data.dataset import Dataset as Dataset
+    from tamis.data.inspection import inspect as inspect
     from tamis.data.loader import Loader as Loader
     from tamis.data.split import leave_last_out as leave_last_out
     from tamis.data.split import split_by_time as split_by_time
@@ -104,7 +116,17 @@ if TYPE_CHECKING:
     from tamis.evaluation.metrics import PopularityBiasAt as PopularityBiasAt
     from tamis.evaluation.metrics import PrecisionAt as PrecisionAt
     from tamis.evaluation.metrics import RecallAt as RecallAt
+    from tamis.evaluation.order_metrics import AUC as AUC
+    from tamis.evaluation.order_metrics import GAUC as GAUC
+    from tamis.evaluation.order_metrics import PRAUC as PRAUC
+    from tamis.evaluation.order_metrics import NDCGByGroup as NDCGByGroup
+    from tamis.evaluation.probability_metrics import ECE as ECE
+    from tamis.evaluation.probability_metrics import RMSE as RMSE
+    from tamis.evaluation.probability_metrics import Brier as Brier
+    from tamis.evaluation.probability_metrics import LogLoss as LogLoss
+    from tamis.evaluation.probability_metrics import NormalizedEntropy as NormalizedEntropy
     from tamis.evaluation.report import write_report as write_report
+    from tamis.features.subgraph import Subgraph as Subgraph
     from tamis.features.workflow import Workflow as Workflow
     from tamis.index import ExactIndex as ExactIndex
     from tamis.index import FaissIndex as FaissIndex

@@ -134,6 +134,39 @@ def recommend(
             print_table(found, "Recommended items")
 
 
+@cli.command()
+def inspect(
+    data: Annotated[
+        str, typer.Argument(help="File, glob, folder or URL of parquet, csv, arrow, jsonl, delta, iceberg.")
+    ],
+    write_schema: Annotated[bool, typer.Option(help="Write schema.json beside the data, to be corrected.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace a schema.json that is there; its tags stay.")] = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Look at the first rows only.")] = None,
+    format: Annotated[str | None, typer.Option(help="What the files hold, where their names do not tell.")] = None,
+    split: Annotated[str | None, typer.Option(help="The part of a folder to read, such as train.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Look through a table: what its columns hold, which tags fit, and what looks wrong."""
+    with plain_errors():
+        from tamis.data.dataset import Dataset
+        from tamis.data.inspection import inspect as look
+        from tamis.data.schema_file import write_schema_beside
+
+        dataset = Dataset(data, format=format, split=split)
+        found = look(dataset, num_rows=rows)
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        else:
+            from tamis.journey.inspection_view import print_inspection
+
+            print_inspection(found)
+        if write_schema:
+            file = write_schema_beside(dataset, found.schema, overwrite=overwrite)
+            say(f"Wrote {file}. Next: correct the tags in it; every Dataset of this data reads it from there.")
+        else:
+            say("Next: tamis inspect --write-schema writes these tags to schema.json beside the data, to be corrected.")
+
+
 def _load(folder: Path) -> Any:
     from tamis.recommender.recommender import Recommender
 

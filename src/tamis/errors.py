@@ -10,6 +10,7 @@ TamisError
 ├── FormatError (ValueError)              a folder that is not what it should be, or is newer than this version
 ├── NotSavableError (TypeError)           something that a folder cannot hold
 ├── NonFiniteLossError (ArithmeticError)  training left the finite numbers
+├── DiskFullError (OSError)               a disk, a quota or the room to put things aside was used up
 └── MissingExtraError (ImportError)       a package of an extra is not installed
 
 Messages read `<where>: <what is wrong, with the value seen>. <what to do>.`
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DataError",
+    "DiskFullError",
     "FormatError",
     "MissingExtraError",
     "NonFiniteLossError",
@@ -51,8 +53,8 @@ def _hint(name: str, known: Iterable[str], *, it_has: str) -> str:
 class UnknownColumnError(TamisError, LookupError):
     """A column was asked for that the data does not have."""
 
-    def __init__(self, name: str, known: Iterable[str], *, where: str) -> None:
-        super().__init__(f"{where}: the data has no column {name!r}. {_hint(name, known, it_has='It has')}")
+    def __init__(self, name: str, known: Iterable[str], *, where: str, what: str = "column") -> None:
+        super().__init__(f"{where}: the data has no {what} {name!r}. {_hint(name, known, it_has='It has')}")
 
 
 class UnknownNameError(TamisError, LookupError):
@@ -88,6 +90,10 @@ class NotSavableError(TamisError, TypeError):
 
 class NonFiniteLossError(TamisError, ArithmeticError):
     """The training loss became NaN or infinite."""
+
+
+class DiskFullError(TamisError, OSError):
+    """There was no more room on the disk; what was half-written is gone."""
 
 
 class MissingExtraError(TamisError, ImportError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tamis.disk_full import telling_disk_full
 from tamis.errors import FormatError
 
 fcntl: ModuleType | None
@@ -36,6 +37,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
     Raises:
         FormatError: there is a file, or a folder with something in it that Tamis did not write.
+        DiskFullError: there is no more room.
     """
     target = Path(path).expanduser().absolute()
     _check_replaceable(target)
@@ -44,7 +46,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     fresh = target.with_name(f".{target.name}.new-{token}")
     fresh.mkdir()
     try:
-        with _held(fresh):
+        with _held(fresh), telling_disk_full(target, fresh):
             yield fresh
             _flush_to_disk(fresh)
             _put_in_place(fresh, target, old=target.with_name(f".{target.name}.old-{token}"))

@@ -9,13 +9,18 @@ from contextlib import contextmanager
 Advance = Callable[..., None]
 
 
+def is_watched() -> bool:
+    """Whether somebody sees what is drawn on stderr."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def progress(description: str, total: float | None, *, unit: str = "rows", verbose: bool = True) -> Iterator[Advance]:
     """A function `advance(n, note)` that moves a bar with rate and time left; `note` is shown at its end.
 
     Nothing is drawn when `verbose` is false or stderr is no terminal.
     """
-    if not verbose or not sys.stderr.isatty():
+    if not verbose or not is_watched():
         yield lambda n=0, note="": None
         return
     from rich.console import Console
@@ -23,7 +28,8 @@ def progress(description: str, total: float | None, *, unit: str = "rows", verbo
 
     rate = TextColumn("{task.fields[rate]}")
     columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), rate]
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+    columns.append(TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bar:
         task = bar.add_task(description, total=total, rate="", note="")
 
         def advance(n: float = 0, note: str = "") -> None:

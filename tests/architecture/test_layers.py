@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tamis"
 
-OPEN_TO_ALL = {"errors", "schema", "folders", "progress"}
+OPEN_TO_ALL = {"disk_full", "errors", "schema", "folders", "progress"}
 # "data.batch" opens one module, "data" a whole folder
 LAYERS: dict[str, set[str]] = {
+    "disk_full": set(),
     "errors": set(),
     "folders": set(),
     "progress": set(),

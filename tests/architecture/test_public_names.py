@@ -5,13 +5,13 @@ import pytest
 import tamis
 
 PUBLIC = {
-    "Adagrad", "Adam", "AvgPrecisionAt", "Callback", "Checkpoint", "ColumnSchema", "Dataset", "EarlyStopping",
-    "EmbeddingOptions", "Encoder", "ExactIndex", "FaissIndex", "HitRateAt", "History", "InBatchSampler",
-    "ItemCoverageAt", "Loader", "MLPBlock", "MRRAt", "MatrixFactorizationModel", "NDCGAt", "NoveltyAt",
-    "PopularityBasedSampler", "PopularityBiasAt", "PrecisionAt", "RecallAt", "Recommender", "SGD", "Schema", "Tags",
-    "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "Workflow", "__version__", "build_index",
-    "datasets", "errors", "leave_last_out", "load_index", "load_model", "ops", "split_by_time",
-    "unique_rows_by_features", "write_report",
+    "AUC", "Adagrad", "Adam", "AvgPrecisionAt", "Brier", "Callback", "Checkpoint", "ColumnSchema", "Dataset", "ECE",
+    "EarlyStopping", "EmbeddingOptions", "Encoder", "ExactIndex", "FaissIndex", "GAUC", "History", "HitRateAt",
+    "InBatchSampler", "ItemCoverageAt", "Loader", "LogLoss", "MLPBlock", "MRRAt", "MatrixFactorizationModel", "NDCGAt",
+    "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PRAUC", "PopularityBasedSampler", "PopularityBiasAt",
+    "PrecisionAt", "RMSE", "RecallAt", "Recommender", "SGD", "Schema", "Subgraph", "Tags", "TamisError", "TopKEncoder",
+    "TwoTowerModel", "UniformSampler", "Workflow", "__version__", "build_index", "datasets", "errors", "inspect",
+    "leave_last_out", "load_index", "load_model", "ops", "split_by_time", "unique_rows_by_features", "write_report",
 }  # fmt: skip
 
 

@@ -53,6 +53,9 @@ MODELS: dict[str, Callable[[], RetrievalModel]] = {
         logits_temperature=0.2,
     ),
     "matrix factorization": lambda: MatrixFactorizationModel(SCHEMA, dim=8),
+    "matrix factorization, popularity": lambda: MatrixFactorizationModel(
+        IDS, dim=4, popularity_weight=0.7, l2_normalization=True, logits_temperature=0.2
+    ),
     "matrix factorization, uniform": lambda: MatrixFactorizationModel(
         IDS, dim=4, samplers=[UniformSampler(16)], logq_correction=False, init_std=0.1
     ),

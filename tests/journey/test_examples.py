@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from make_notebook import notebook_of  # noqa: E402 - found through the line above
+from make_notebook import SCRIPTS, notebook_of  # noqa: E402 - found through the line above
 
 
 def run(code: str, folder: Path, **environment: str) -> str:
@@ -33,9 +33,17 @@ def test_the_seed_notebook_runs_as_a_script(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "data" / "processed").iterdir()} == {"train", "valid", "workflow"}
 
 
-def test_the_notebook_is_the_script() -> None:
-    expected = notebook_of((EXAMPLES / "two_stage.py").read_text())
-    found = nbformat.read(EXAMPLES / "two_stage.ipynb", as_version=4)
+def test_the_notebook_of_feature_engineering_runs_as_a_script(tmp_path: Path) -> None:
+    script = (EXAMPLES / "feature_engineering.py").read_text()
+    run(script, tmp_path, NUM_ROWS="4000", EPOCHS="1", DATA_FOLDER="data")
+    written = {path.name for path in (tmp_path / "data").iterdir()}
+    assert written == {"log.parquet", "items.parquet", "features", "workflow"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_the_notebook_is_the_script(script) -> None:
+    expected = notebook_of(script.read_text())
+    found = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
     assert [(c.cell_type, c.source) for c in found.cells] == [(c.cell_type, c.source) for c in expected.cells]
     nbformat.validate(found)
 

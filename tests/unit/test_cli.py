@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from known_world import interactions, write_world
 from tamis import __version__
 from tamis.cli import cli
+from tamis.data.dataset import Dataset
+from tamis.schema import Tags
 
 RUNNER = CliRunner()
 
@@ -61,9 +63,48 @@ def test_evaluation_is_json_at_any_k(trained: Path, tmp_path: Path) -> None:
     assert found["hit_rate_at_5"] == found["recall_at_5"]  # one held-out item each
 
 
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "log").mkdir()
+    frame = pl.DataFrame({"user_id": [i % 40 for i in range(200)], "price": [i / 7 for i in range(200)]})
+    frame.with_columns(shop=pl.lit("[b]")).write_csv(tmp_path / "log" / "a.csv")
+    return tmp_path / "log"
+
+
+def test_inspection_is_a_table_with_what_looks_wrong_and_what_comes_next(log: Path) -> None:
+    result = RUNNER.invoke(cli, ["inspect", str(log)], env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    assert "200 rows, 3 columns." in result.stdout
+    user, price, shop = (line for line in result.stdout.splitlines() if " int64 " in line or " float64 " in line
+                         or line.startswith("shop"))  # fmt: skip
+    assert user.split()[-2:] == ["categorical,", "user_id"]
+    assert "0 .. " in price and ", mean 14.21" in price and price.split()[-1] == "continuous"
+    assert "[b] 100.0%" in shop
+    assert "! shop: all rows hold '[b]', so it tells nothing. Leave the column out." in result.stdout
+    assert "Next: tamis inspect --write-schema writes these tags to schema.json" in result.stderr
+    assert [file.name for file in log.iterdir()] == ["a.csv"]
+
+
+def test_inspection_may_be_json_of_the_first_rows(log: Path) -> None:
+    result = RUNNER.invoke(cli, ["inspect", str(log / "a.csv"), "--json", "--rows", "5", "--format", "csv"])
+    found = json.loads(result.stdout)
+    assert found["num_rows"] == 5 and [column["num_distinct"] for column in found["columns"]] == [5, 5, 1]
+
+
+def test_inspection_writes_a_schema_to_correct_and_never_over_one_unasked(log: Path) -> None:
+    first = RUNNER.invoke(cli, ["inspect", str(log), "--write-schema"])
+    assert f"Wrote {log / 'schema.json'}. Next: correct the tags in it" in first.stderr
+    assert Dataset(log).schema.select_by_tag(Tags.USER_ID).column_names == ["user_id"]
+    again = RUNNER.invoke(cli, ["inspect", str(log), "--write-schema"])
+    assert again.exit_code == 1 and "there is a schema already. Correct it by hand, or ask to overwrite" in again.stderr
+    assert RUNNER.invoke(cli, ["inspect", str(log), "--write-schema", "--overwrite"]).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["inspect", "{tmp}/none.parquet"], "there is no such file or folder"),
+        (["inspect", "{tmp}", "--format", "parket"], "Did you mean 'parquet'?"),
         (["train", "{tmp}/none.toml"], "none.toml: the file cannot be read"),
         (["recommend", "{tmp}", "--user", "u0"], "it is not a saved recommender"),
         (["recommend", "{trained}", "--user", "u0", "--k", "99"], "k is 99, but the catalogue has 24 items"),
@@ -105,7 +146,7 @@ def test_the_commands_say_what_they_are_without_loading_torch_or_polars() -> Non
         "print(sorted({'torch', 'polars', 'faiss', 'numpy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("demo", "train", "evaluate", "recommend"):
+    for command in ("demo", "train", "evaluate", "recommend", "inspect"):
         assert command in result.stdout
     assert result.stdout.strip().endswith("[]")
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 
-from tamis.data.parquet_files import find_files, schema_beside
+from tamis.data.counting import counting
+from tamis.data.dtypes import given_dtypes
+from tamis.data.hive import check_partition
+from tamis.data.memory import spill_in_time
+from tamis.data.parquet_folder import expected_size, write_rows
 from tamis.data.reading import reading
+from tamis.data.source_files import schema_beside
+from tamis.data.table import Table
+from tamis.disk_full import telling_disk_full
 from tamis.errors import DataError, SettingError, UnknownColumnError
 from tamis.folders import new_folder
 from tamis.schema import ColumnSchema, Schema
@@ -21,40 +28,70 @@ ROWS_PER_FILE = 32 * ROWS_PER_GROUP
 
 
 class Dataset:
-    """Rows with a schema, from parquet or any frame; nothing is read before it is needed.
+    """Rows with a schema, from files or any frame; nothing is read before it is needed.
 
-    `files` are the parquet files that the rows are read from as they are, nothing where a frame or a computation
-    gives the rows.
+    Files may be parquet, csv (or tsv), arrow (IPC, feather) or jsonl, told by their endings, compressed text included;
+    a folder that is a Delta Lake or Iceberg table is read as it is now. Columns in the names of folders, such as
+    `day=2024-01-01/part.parquet`, are columns like all others.
+
+    `files` are the parquet files that hold the rows as they are; nothing where a frame, a computation, another format
+    or folders' names give a part of them.
 
     Args:
-        source: a parquet file, a glob, a directory (with all below it), a cloud URL or a list of these; or a frame:
-            Polars (lazy or not), pandas, pyarrow or anything else that speaks the Arrow C stream interface; or
-            another Dataset.
-        schema: what the columns mean. By default `schema.json` in the folder of the first parquet file or the one
-            above; without one, the columns with their dtypes and no tags. Columns that a schema does not name are
-            left out.
+        source: a file, a glob, a directory (with all below it), a cloud URL (`s3://`, `gs://`, `az://`, `hf://`,
+            `https://`) or a list of these; or a frame: Polars (lazy or not), pandas, pyarrow or anything else that
+            speaks the Arrow C stream interface; or another Dataset.
+        schema: what the columns mean. By default `schema.json` in the folder of the first file or the one above;
+            without one, the columns with their dtypes and no tags. Columns that a schema does not name are left out.
+        format: `"parquet"`, `"csv"`, `"arrow"`, `"jsonl"`, `"delta"` or `"iceberg"`, where the endings do not tell.
+        split: the part of a folder to read: `"train"` reads `train.parquet`, `train-00000-of-00003.parquet` and the
+            like, and what lies in a folder `train`.
+        dtypes: types of csv and jsonl columns, as `{"zip_code": "string"}`; by default those of a `schema.json`
+            beside, and guessed from the first rows.
+        storage_options: passed to Polars for a cloud: keys, region, endpoint.
 
     Raises:
-        DataError: no such file, no parquet file, a file that cannot be read.
+        DataError: no such file, no data in a folder, two formats or splits, a file that cannot be read.
         UnknownColumnError: the schema names a column that the data does not have.
+        UnknownNameError: a format or split that there is not.
+        SettingError: a setting for files where there are none.
+        MissingExtraError: the package for Delta Lake or Iceberg is not installed.
     """
 
     files: tuple[str, ...]
     schema: Schema
-    _origin: tuple[str, ...]  # the files behind a computation, to name the broken one
+    _origin: Table | None  # the files behind, of a computation too, to name the broken one
     _computed: pl.LazyFrame | None  # the rows where they are not files
 
-    def __init__(self, source: Any, schema: Schema | None = None) -> None:
+    def __init__(
+        self,
+        source: Any,
+        schema: Schema | None = None,
+        *,
+        format: str | None = None,
+        split: str | None = None,
+        dtypes: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         where = "Dataset"
+        settings: dict[str, Any] = {"format": format, "split": split, "dtypes": dtypes}
+        settings |= {"storage_options": storage_options}
+        paths = _paths_of(source)
+        if not paths:
+            _check_unset(settings, source)
         if isinstance(source, Dataset):
-            self.files, self._origin, self._computed = source.files, source._origin, source._computed
+            self._origin, self._computed = source._origin, source._computed
             schema = schema or source.schema
-        else:
-            self.files = self._origin = _files_of(source)
-            self._computed = None if self.files else _lazy_frame(source)
-            beside = None if schema is not None else schema_beside(self.files)
+        elif paths:
+            table = _table(paths, **settings)
+            beside = schema_beside(table.files)
             if beside is not None:
-                schema, where = beside
+                table = table.described_by(beside[0])
+                schema, where = beside if schema is None else (schema, where)
+            self._origin, self._computed = table, None
+        else:
+            self._origin, self._computed = None, _lazy_frame(source)
+        self.files = () if self._origin is None or self._computed is not None else self._origin.parquet_files
         present = self._read(self._frame.collect_schema)
         self.schema = _bare_schema(present) if schema is None else _with_present_dtypes(schema, present, where)
 
@@ -62,8 +99,9 @@ class Dataset:
     def _frame(self) -> pl.LazyFrame:
         if self._computed is not None:
             return self._computed
+        assert self._origin is not None
         # Anew each time: a scan remembers the footers, and the files may have been replaced since.
-        return pl.scan_parquet(list(self.files), glob=False)
+        return self._origin.scan()
 
     @property
     def column_names(self) -> list[str]:
@@ -86,6 +124,14 @@ class Dataset:
     def head(self, n: int = 5) -> pl.DataFrame:
         """The first `n` rows."""
         return self._collect(self.scan().head(n))
+
+    def batches(self, num_rows: int = ROWS_PER_GROUP) -> Iterator[pl.DataFrame]:
+        """All rows in order, so many at a time, in bounded memory."""
+        frames = self._read(
+            lambda: iter(self.scan().collect_batches(chunk_size=num_rows, maintain_order=True, engine="streaming"))
+        )
+        while (frame := self._read(lambda: next(frames, None))) is not None:
+            yield frame
 
     def to_pandas(self) -> Any:
         """All rows as a pandas frame."""
@@ -120,63 +166,109 @@ class Dataset:
         return derived
 
     def to_parquet(
-        self, path: str | Path, *, rows_per_group: int = ROWS_PER_GROUP, rows_per_file: int = ROWS_PER_FILE
+        self,
+        path: str | Path,
+        *,
+        partition_on: str | Sequence[str] = (),
+        rows_per_group: int = ROWS_PER_GROUP,
+        rows_per_file: int = ROWS_PER_FILE,
     ) -> Dataset:
         """Stream the rows into a folder of parquet files with `schema.json`; the written Dataset comes back.
 
         The folder is replaced as a whole at the end: a write that dies leaves the old folder or none. So the rows may
         come from the very folder that they replace; Datasets made of it before then read the new files.
 
+        With `partition_on=["day"]` the rows of each day go into a folder `day=2024-01-01` of their own, in order, and
+        what reads only some days opens only those; reading the folder gives the column back.
+
         Raises:
             DataError: rows that cannot be read.
+            DiskFullError: there is no more room; it says how much was needed, and nothing is left behind.
             FormatError: `path` is a file, or a folder that holds other things than data.
+            SchemaError: `partition_on` names a column that no folder can be named after.
             SettingError: a group or file of no rows.
         """
         for name, rows in (("rows_per_group", rows_per_group), ("rows_per_file", rows_per_file)):
             if rows < 1:
                 raise SettingError(f"Dataset.to_parquet: {name} is {rows}, but must be at least 1. Give a larger one.")
-        with new_folder(path) as folder:
-            target = pl.PartitionBy(
-                folder,
-                file_path_provider=lambda part: f"part-{part.index_in_partition:05d}.parquet",
-                max_rows_per_file=rows_per_file,
-                approximate_bytes_per_file=None,
-            )
-            self._read(lambda: self.scan().sink_parquet(target, row_group_size=rows_per_group))
-            if not any(folder.glob("*.parquet")):  # no rows: one file still tells the columns
+        keys = [partition_on] if isinstance(partition_on, str) else list(partition_on)
+        check_partition(self.schema, keys)
+        spill_in_time()
+        with (
+            new_folder(path) as folder,
+            telling_disk_full(path, folder, lambda: expected_size(folder, self.rows_at_hand())),
+        ):
+            sizes = {"rows_per_group": rows_per_group, "rows_per_file": rows_per_file}
+            with counting(self.scan(), "write", self._rows_behind) as frame:
+                self._read(lambda: write_rows(frame, folder, partition_on=keys, **sizes))
+            if not any(folder.rglob("*.parquet")):  # no rows: one file still tells the columns
                 self.head(0).write_parquet(folder / "part-00000.parquet")
             self.schema.save(folder)
         return Dataset(path, schema=self.schema)
 
+    def _rows_behind(self) -> int | None:
+        """About how many rows will come, by the files that they are computed from."""
+        files = self._origin.parquet_files if self._origin else ()
+        return Dataset(list(files)).num_rows if files else self.rows_at_hand()
+
+    def rows_at_hand(self) -> int | None:
+        """The number of rows where footers or a frame in memory tell it, and no computation is needed."""
+        is_frame = self._computed is not None and self._origin is None
+        return self.num_rows if self.files or is_frame else None
+
     def _collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        spill_in_time()
         return self._read(lambda: frame.collect(engine="streaming"))
 
     def _read(self, action: Callable[[], T]) -> T:
-        return reading(action, self._origin[0] if self._origin else "Dataset", self._origin)
+        table = self._origin
+        if table is None:
+            return reading(action, "Dataset")
+        return reading(action, table.files[0], table.files, None if table.parquet_files else table.scan)
 
-    def _source(self) -> str:
-        if not self.files:
-            return "a computation over parquet" if self._origin else "a frame"
-        return self.files[0] if len(self.files) == 1 else f"{len(self.files)} files from {self.files[0]}"
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """The files, of any format, that the rows are read or computed from; nothing for a frame."""
+        return () if self._origin is None else self._origin.files
+
+    @property
+    def source(self) -> str:
+        """Where the rows come from, in words."""
+        if self._origin is None:
+            return "a frame"
+        files, format = self._origin.files, self._origin.format
+        if self._computed is not None:
+            return f"a computation over {format}"
+        return files[0] if len(files) == 1 else f"{len(files)} files from {files[0]}"
 
     def __repr__(self) -> str:
-        return f"Dataset of {self._source()}\n{self.schema!r}"
+        return f"Dataset of {self.source}\n{self.schema!r}"
 
     def _repr_html_(self) -> str:
-        return f"<p>Dataset of {html.escape(self._source())}</p>{self.schema._repr_html_()}"
+        return f"<p>Dataset of {html.escape(self.source)}</p>{self.schema._repr_html_()}"
 
 
-def _files_of(source: Any) -> tuple[str, ...]:
-    """The parquet files behind a path, glob, directory, URL or list of them; nothing for a frame."""
+def _paths_of(source: Any) -> list[str]:
+    """What to look for on disk or in a cloud; nothing for a frame."""
     if isinstance(source, str | Path):
-        return find_files(str(source))
+        return [str(source)]
     if not isinstance(source, list | tuple):
-        return ()
+        return []
     if not source:
         raise DataError("Dataset: the list of paths is empty. Give at least one path.")
-    if not all(isinstance(one, str | Path) for one in source):
-        return ()
-    return tuple(file for one in source for file in find_files(str(one)))
+    return [str(one) for one in source] if all(isinstance(one, str | Path) for one in source) else []
+
+
+def _table(paths: Sequence[str], *, dtypes: Mapping[str, Any] | None, **settings: Any) -> Table:
+    return Table.find(paths, dtypes=given_dtypes(dtypes or {}), **settings)
+
+
+def _check_unset(settings: Mapping[str, Any], source: Any) -> None:
+    given = [name for name, value in settings.items() if value is not None]
+    if given:
+        raise SettingError(
+            f"Dataset: {given[0]} is for files, but the source is a {type(source).__name__}. Leave it out."
+        )
 
 
 def _lazy_frame(source: Any) -> pl.LazyFrame:

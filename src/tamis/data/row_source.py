@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.data.dataset import ROWS_PER_GROUP, Dataset
-from tamis.data.parquet_files import is_url
 from tamis.data.reading import first_line, unreadable
+from tamis.data.source_files import is_url
 from tamis.errors import DataError
 
 

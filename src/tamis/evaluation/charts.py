@@ -1,4 +1,4 @@
-"""Small SVG charts as text: lines over epochs, and bars. Colours come from the page's style sheet."""
+"""Small SVG charts as text: lines over epochs, bars, and reliability. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -48,13 +48,7 @@ def line_chart(name: str, series: Mapping[str, Sequence[float]], colours: Mappin
         f'<text class="tick" x="{x(epoch):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{epoch}</text>'
         for epoch in _epochs_to_label(num_epochs)
     ]
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    centre = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(
-        f'<text class="axis" x="{centre:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">epoch</text>'
-        f'<text class="axis" transform="translate(12 {middle:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{html.escape(name)}</text>"
-    )
+    parts.append(_axis_names("epoch", name))
     for label, values in series.items():
         number = colours[label]
         points = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
@@ -65,6 +59,41 @@ def line_chart(name: str, series: Mapping[str, Sequence[float]], colours: Mappin
             for epoch, value in points
         ]
     return _svg(_HEIGHT, f"{name} over {num_epochs} epochs: {_in_words(series)}", parts)
+
+
+def reliability_chart(name: str, bins: Sequence[tuple[float, float, int]], colour: int) -> str:
+    """Points of what was said (across) and what came true (up), beside the diagonal where both agree.
+
+    Args:
+        name: of the model or target.
+        bins: mean score, share of positives and number of rows, at least one bin, by rising score.
+        colour: number of the points' colour.
+    """
+    steps = _ticks(0.0, max(max(score, rate) for score, rate, _ in bins))
+    top = steps[-1]
+
+    def x(score: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * score / top
+
+    def y(rate: float) -> float:
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * rate / top
+
+    parts = [_grid_line(y(step), _short(step)) for step in steps]
+    parts += [
+        f'<text class="tick" x="{x(step):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{_short(step)}</text>'
+        for step in steps
+    ]
+    parts.append(_axis_names("mean score", "share of positives"))
+    parts.append(f'<line class="grid" x1="{x(0):.1f}" y1="{y(0):.1f}" x2="{x(top):.1f}" y2="{y(top):.1f}"/>')
+    parts.append(_line(colour, [(x(score), y(rate)) for score, rate, _ in bins]))
+    parts += [
+        f'<circle class="fill-{colour % _NUM_COLOURS}" cx="{x(score):.1f}" cy="{y(rate):.1f}" r="3.5">'
+        f"<title>{figure(rate)} of {rows:,} rows with mean score {figure(score)}</title></circle>"
+        for score, rate, rows in bins
+    ]
+    farthest = max(bins, key=lambda one: abs(one[0] - one[1]))
+    in_words = f"{len(bins)} bins, the farthest off with mean score {figure(farthest[0])} and {figure(farthest[1])}"
+    return _svg(_HEIGHT, f"Reliability of {name}: {in_words} positives", parts)
 
 
 def bar_chart(name: str, values: Mapping[str, float], colours: Mapping[str, int]) -> str:
@@ -106,6 +135,15 @@ def _svg(height: int, label: str, parts: Sequence[str]) -> str:
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(label)}">'
         f"<title>{html.escape(label)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _axis_names(across: str, up: str) -> str:
+    middle, centre = (_TOP + _HEIGHT - _BOTTOM) / 2, (_LEFT + _WIDTH - _RIGHT) / 2
+    return (
+        f'<text class="axis" x="{centre:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{across}</text>'
+        f'<text class="axis" transform="translate(12 {middle:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{html.escape(up)}</text>"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tamis.evaluation.charts import bar_chart, figure, legend, line_chart
+from tamis.evaluation.charts import bar_chart, figure, legend, line_chart, reliability_chart
 
 _VALIDATION = ("validation_", "val_")
 _LINES = {"training": 0, "validation": 3}
@@ -64,6 +64,7 @@ def write_report(
     bars: Mapping[str, Mapping[str, float]] | None = None,
     facts: Iterable[tuple[str, object]] = (),
     tables: Mapping[str, Any] | None = None,
+    reliability: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one self-contained HTML file and give its path. The same arguments give the same bytes.
 
@@ -76,6 +77,7 @@ def write_report(
         bars: for each metric the value of each model, for example of the model, popularity and the oracle.
         facts: names and values shown at the top.
         tables: for each heading the rows: a Polars frame, or a list of dicts with the same keys.
+        reliability: for each heading what a ranking model's `reliability` found for one target.
     """
     body = "".join(
         (
@@ -83,6 +85,7 @@ def write_report(
             _facts(list(facts)),
             _section("Metrics", _bars(bars or {})),
             _section("Training", _curves(history or {})),
+            _section("Reliability", _reliability(reliability or {})),
             *(_section(name, _table(rows)) for name, rows in (tables or {}).items()),
         )
     )
@@ -119,6 +122,14 @@ def _bars(bars: Mapping[str, Mapping[str, float]]) -> str:
     colours = {model: number for number, model in enumerate(models)}
     cards = [_card(metric, bar_chart(metric, values, colours)) for metric, values in bars.items() if values]
     return f'{legend(colours)}<div class="grid-of-cards">{"".join(cards)}</div>\n' if cards else ""
+
+
+def _reliability(tables: Mapping[str, Any]) -> str:
+    found = {name: table.select("score", "rate", "rows").rows() for name, table in tables.items()}
+    cards = [
+        _card(name, reliability_chart(name, bins, colour)) for colour, (name, bins) in enumerate(found.items()) if bins
+    ]
+    return f'<div class="grid-of-cards">{"".join(cards)}</div>\n' if cards else ""
 
 
 def _curves(history: Mapping[str, Sequence[float]]) -> str:

@@ -26,10 +26,11 @@ class Fitted:
     input_schema: Schema
     readers: dict[str, str]  # of each input column, the first op that reads it
     fingerprint: Learned  # of the training rows, where they get other values than any other rows; else empty
+    resolved: Mapping[Node, Columns]  # the columns of every node
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One column of a unit, and what the op asks of it."""
 
     step: Step
@@ -57,7 +58,7 @@ def learn(node: Node, source: pl.LazyFrame, schema: Schema, files: Sequence[str]
             if not has_read:  # a graph that learns nothing still refuses data without rows
                 answer([Question(context.source.rows, {}, "Workflow.fit")], source, files)
             return bind(node, schema, learned, fingerprint, empty)
-        parts = [part for step in ready for part in _parts(step, context)]
+        parts = [part for step in ready for part in parts_of(step, context)]
         # An op that asks nothing is done at once, so that what follows it can still be learned in the same pass.
         free = {step for step in ready if not any(part.question.asked for part in parts if part.step is step)}
         taken = [part for part in parts if part.step in free or not free]
@@ -85,7 +86,8 @@ def bind(
     columns = node.columns(context)
     training = node.columns(Context.of(schema, learned, is_training=True)) if has_training_form(node) else columns
     read = [name for name in schema.column_names if name in context.readers]
-    return Fitted(learned, columns, training, schema.select_by_name(read), context.readers, fingerprint)
+    inputs = schema.select_by_name(read)
+    return Fitted(learned, columns, training, inputs, context.readers, fingerprint, context.resolved)
 
 
 def _can_learn(step: Step, learned: dict[Node, dict[str, Learned]]) -> bool:
@@ -94,10 +96,11 @@ def _can_learn(step: Step, learned: dict[Node, dict[str, Learned]]) -> bool:
     return all(node in learned for node in before)
 
 
-def _parts(step: Step, context: Context) -> list[_Part]:
+def parts_of(step: Step, context: Context) -> list[Part]:
+    """What a step asks of the training rows, once all before it has learned."""
     columns = step.inputs(context)
     return [
-        _Part(step, unit, Question(columns.rows, asked, step.where))
+        Part(step, unit, Question(columns.rows, asked, step.where))
         for unit in step.units(columns)
         for asked in _asked(step, unit, columns, context)
     ]
@@ -115,9 +118,11 @@ def _flat(schema: ColumnSchema, values: pl.Expr, op: ColumnOp) -> Column:
     return Column(schema, values.explode(empty_as_null=False) if schema.is_list and op.leaves else values)
 
 
-def _keep(parts: list[_Part], answers: Sequence[Learned], learned: dict[Node, dict[str, Learned]]) -> None:
+def _keep(parts: list[Part], answers: Sequence[Learned], learned: dict[Node, dict[str, Learned]]) -> None:
     found: dict[tuple[Step, Unit], list[Learned]] = {}
     for part, one in zip(parts, answers, strict=True):
         found.setdefault((part.step, part.unit), []).append(one)
     for (step, unit), ones in found.items():
         learned[step][unit.name] = step.op.finish(unit, step.op.merge(ones))
+    for step in dict.fromkeys(step for step, _ in found):
+        learned[step] = dict(step.op.finish_all(learned[step]))

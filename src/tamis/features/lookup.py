@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tamis.data.memory import memory_limit
+from tamis.features.large_lookup import GroupedTable, TextTable
+
 Keys: TypeAlias = NDArray[Any]  # int64, uint64 or float64
 Codes: TypeAlias = NDArray[np.int32]
 
 NULL, OOV = 1, 2
 _SMALL_RANGE, _SPARSE = 1 << 18, 8  # an array takes 4 bytes a number of the range, a hash table 24 to 48 a value
+_BYTES_PER_NUMBER, _BYTES_PER_TEXT = 36, 100  # of the tables in memory, about
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -32,7 +36,8 @@ def kind_of(dtype: Any) -> str:
 def encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Expr:
     """The codes of values: 1 for null and NaN, 2.. for unknown ones, then the vocabulary in its order. Int32."""
     if kind_of(vocabulary.dtype) == "text":
-        return _text_encoding(values, vocabulary, num_buckets)
+        known = _known_text(vocabulary, OOV + num_buckets)
+        return _text_encoding(values.cast(pl.String), known, num_buckets)
     lookup = NumberLookup(vocabulary, num_buckets)
     return values.map_batches(lookup.codes, return_dtype=pl.Int32, is_elementwise=True)
 
@@ -53,7 +58,8 @@ def positions(values: Sequence[pl.Expr], keys: pl.DataFrame) -> pl.Expr:
     row_of[codes_of_rows] = np.arange(len(codes_of_rows))
 
     def find(codes: pl.Series) -> pl.Series:
-        found = np.take(row_of, codes.to_numpy(), mode="clip")
+        # Below a when(...), rows of the other branch may come as null.
+        found = np.take(row_of, codes.fill_null(0).to_numpy(), mode="clip")
         return pl.Series(codes.name, found).set(pl.Series(found < 0), None)
 
     return at.map_batches(find, return_dtype=pl.Int64, is_elementwise=True)
@@ -74,17 +80,34 @@ def plain_values(values: pl.Expr, dtype: Any) -> pl.Expr:
     return (values + 0.0).fill_nan(None) if str(dtype).lower().startswith("float") else values
 
 
-def _text_encoding(values: pl.Expr, vocabulary: pl.Series, num_buckets: int) -> pl.Expr:
-    text = values.cast(pl.String)
-    position = text.cast(pl.Enum(vocabulary), strict=False).to_physical().cast(pl.Int32)
-    known = position + (OOV + num_buckets)
+def _known_text(vocabulary: pl.Series, first: int) -> Callable[[pl.Expr], pl.Expr]:
+    """From text to its code, null where it is not in the vocabulary."""
+    if _is_large(len(vocabulary), _BYTES_PER_TEXT):
+        table = TextTable(vocabulary, first)
+
+        def find(text: pl.Series) -> pl.Series:
+            codes = table.find(text)
+            return pl.Series(text.name, codes).set(pl.Series(codes == 0), None)
+
+        return lambda text: text.map_batches(find, return_dtype=pl.Int32, is_elementwise=True)
+    categories = pl.Enum(vocabulary)
+    return lambda text: text.cast(categories, strict=False).to_physical().cast(pl.Int32) + first
+
+
+def _text_encoding(text: pl.Expr, known: Callable[[pl.Expr], pl.Expr], num_buckets: int) -> pl.Expr:
+    code = known(text)
     if num_buckets == 1:
         unknown: pl.Expr = pl.lit(OOV, dtype=pl.Int32)
     else:
-        both = pl.struct(text.alias("text"), position.is_null().alias("unknown"))
+        both = pl.struct(text.alias("text"), code.is_null().alias("unknown"))
         unknown = both.map_batches(_text_buckets(num_buckets), return_dtype=pl.Int32, is_elementwise=True)
     null = pl.lit(NULL, dtype=pl.Int32)
-    return pl.when(text.is_null()).then(null).when(position.is_null()).then(unknown).otherwise(known)
+    return pl.when(text.is_null()).then(null).when(code.is_null()).then(unknown).otherwise(code)
+
+
+def _is_large(num_values: int, bytes_per_value: int) -> bool:
+    """Whether a table in memory would take much of what the process may have."""
+    return num_values * bytes_per_value > memory_limit() // 16
 
 
 def _text_buckets(num_buckets: int) -> Callable[[pl.Series], pl.Series]:
@@ -117,9 +140,7 @@ class NumberLookup:
     def __init__(self, vocabulary: pl.Series, num_buckets: int) -> None:
         self.dtype, self.num_buckets = vocabulary.dtype, num_buckets
         self.key_dtype = _key_dtype(vocabulary)
-        keys, _ = self._keys(vocabulary)
-        codes = np.arange(OOV + num_buckets, OOV + num_buckets + len(keys), dtype=np.int32)
-        self.find = (_dense if self._is_dense(keys) else _hashed)(keys, codes)
+        self.find = self._finder(vocabulary, OOV + num_buckets)
 
     def codes(self, values: pl.Series) -> pl.Series:
         """The codes of a series of numbers of any dtype that compares with the vocabulary's."""
@@ -137,6 +158,20 @@ class NumberLookup:
         if values.null_count():
             codes[values.is_null().to_numpy()] = NULL
         return pl.Series(values.name, codes)
+
+    def _finder(self, vocabulary: pl.Series, first: int) -> Callable[[Keys], Codes]:
+        if _is_large(len(vocabulary), _BYTES_PER_NUMBER):
+            return self._large_finder(vocabulary, first)
+        keys, _ = self._keys(vocabulary)
+        codes = np.arange(first, first + len(keys), dtype=np.int32)
+        return (_dense if self._is_dense(keys) else _hashed)(keys, codes)
+
+    def _large_finder(self, vocabulary: pl.Series, first: int) -> Callable[[Keys], Codes]:
+        def parts() -> Iterator[NDArray[np.uint64]]:
+            return (self._keys(part)[0].view(np.uint64) for part in vocabulary.get_chunks())
+
+        table = GroupedTable(parts, len(vocabulary), first)
+        return lambda wanted: table.find(np.ascontiguousarray(wanted).view(np.uint64))
 
     def _is_dense(self, keys: Keys) -> bool:
         if self.key_dtype == pl.Float64 or not len(keys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
@@ -45,10 +45,10 @@ class Context:
 class Node:
     """A set of columns on its way through the graph.
 
-    `node >> op` applies an op, `node + other` adds columns (the right-hand side wins on equal names), `node - names`
-    leaves columns out, `node["a"]` and `node[["a", "b"]]` pick. Lists of names, tags and schemas stand for the input's
-    columns; a list inside a list is a group. A name may be a pattern as in fnmatch: `"user_*"`, `"item_?"`, `"*"`; a
-    column that is called exactly so comes first.
+    `node >> op` applies an op or a function of a column, `node + other` adds columns (the right-hand side wins on equal
+    names), `node - names` leaves columns out, `node["a"]` and `node[["a", "b"]]` pick. Lists of names, tags and schemas
+    stand for the input's columns; a list inside a list is a group. A name may be a pattern as in fnmatch: `"user_*"`,
+    `"item_?"`, `"*"`; a column that is called exactly so comes first.
     """
 
     parents: tuple[Node, ...] = ()
@@ -62,11 +62,15 @@ class Node:
     def _resolve(self, context: Context, where: str) -> Columns:
         raise NotImplementedError
 
-    def __rshift__(self, op: Op) -> Node:
+    def __rshift__(self, op: Op | Callable[..., Any]) -> Node:
         from tamis.features.step import Step  # step imports this module
 
         if isinstance(op, type) and issubclass(op, Op):
             raise SettingError(f"Workflow: {op.__name__} is a class. Write {op.__name__}() with its settings.")
+        if callable(op) and not isinstance(op, Op | type):
+            from tamis.features.ops.lambda_op import LambdaOp
+
+            op = LambdaOp(op)
         if not isinstance(op, Op):
             raise SettingError(f"Workflow: {op!r} is not an op. Put one of tamis.ops after >>.")
         return Step(self, op)
@@ -98,7 +102,7 @@ class Selection(Node):
     def __init__(self, items: tuple[Item, ...]) -> None:
         self.items = items
         for names in (items, *(item for item in items if isinstance(item, tuple))):
-            _need_once(name for name in names if isinstance(name, str))
+            _need_once(name for name in names if isinstance(name, str) and not isinstance(name, Tags))
 
     def _resolve(self, context: Context, where: str) -> Columns:
         source = context.source
@@ -230,6 +234,11 @@ def walk(node: Node) -> list[Node]:
         if parent is None:
             done[one] = None
             del path[one]
+        elif not isinstance(parent, Node):
+            raise SettingError(
+                f"Workflow: {parent!r} before a {type(one).__name__} is no node. "
+                "Leave `parents` as >>, + and - set them."
+            )
         elif parent in path:
             raise SettingError(
                 f"Workflow: the graph has a cycle: a {type(parent).__name__} comes after itself. "

@@ -8,39 +8,45 @@ from typing import Any
 
 import polars as pl
 
-from tamis.errors import FormatError, TamisError
+from tamis.errors import FormatError, NotSavableError, TamisError
 from tamis.features.fitting import Fitted, bind
-from tamis.features.node import Node, Pick, Selection, Union, Without, walk
+from tamis.features.frames import read_parquet
+from tamis.features.node import Item, Node, Pick, Selection, Union, Without, walk
 from tamis.features.ops.op import Learned, Op
 from tamis.features.settings import from_json, settings_of, to_json
 from tamis.features.step import Step
+from tamis.features.subgraph import Subgraph
 from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.schema import Schema, Tags
 
 VERSION = 1
 _GRAPH = "workflow.json"
+_FRAME = "$tamis frame"  # says which file holds a setting that is a frame
+_INPUT = "input.parquet"  # the input without rows, for its dtypes
 
 
-def save_graph(node: Node, fitted: Fitted, output_schema: Schema, path: str | Path) -> None:
+def save_graph(node: Node, fitted: Fitted, output_schema: Schema, empty: pl.DataFrame | None, path: str | Path) -> None:
     """Write the folder; whatever cannot be saved is found before anything is written."""
     order = walk(node)
+    frames: dict[str, pl.DataFrame] = {}
     content = {
-        "nodes": [_describe(one, order) for one in order],
+        "nodes": [_describe(one, order, frames) for one in order],
         "input_schema": fitted.input_schema.to_dict(),
         "output_schema": output_schema.to_dict(),
         "fingerprint": fitted.fingerprint,
     }
-    frames: dict[str, pl.DataFrame] = {}
     content["learned"] = [_plain(learned, i, frames) for i, learned in _learned_by_position(order, fitted)]
     with saving(path, kind="workflow", version=VERSION, polars=pl.__version__) as folder:
         write_json(folder / _GRAPH, content)
+        if empty is not None:
+            empty.write_parquet(folder / _INPUT)
         (folder / "learned").mkdir()
         for name, frame in frames.items():
             frame.write_parquet(folder / name)
 
 
-def load_graph(path: str | Path) -> tuple[Node, Fitted, Schema]:
-    """The graph, what it learned, and the schema that comes out."""
+def load_graph(path: str | Path) -> tuple[Node, Fitted, Schema, pl.DataFrame | None]:
+    """The graph, what it learned, the schema that comes out, and the input without rows where it was saved."""
     folder = Path(path)
     read_manifest(folder, kind="workflow", version=VERSION)
     content = read_json(folder / _GRAPH)
@@ -49,8 +55,9 @@ def load_graph(path: str | Path) -> tuple[Node, Fitted, Schema]:
         for description in content["nodes"]:
             order.append(_build(description, order, where=str(folder)))
         learned = {order[entry["node"]]: _with_frames(entry["units"], folder) for entry in content["learned"]}
-        fitted = bind(order[-1], Schema.from_dict(content["input_schema"]), learned, content["fingerprint"])
-        return order[-1], fitted, Schema.from_dict(content["output_schema"])
+        fitted = bind(order[-1], Schema.from_dict(content["input_schema"]), learned, content.get("fingerprint", {}))
+        empty = pl.read_parquet(folder / _INPUT) if (folder / _INPUT).is_file() else None
+        return order[-1], fitted, Schema.from_dict(content["output_schema"]), empty
     except TamisError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
@@ -59,33 +66,48 @@ def load_graph(path: str | Path) -> tuple[Node, Fitted, Schema]:
         ) from error
 
 
-def _describe(node: Node, order: list[Node]) -> dict[str, Any]:
+def _describe(node: Node, order: list[Node], frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
     parents = [order.index(parent) for parent in node.parents]
     if isinstance(node, Selection):
         return {"node": "selection", "items": [_item(item) for item in node.items]}
     if isinstance(node, Step):
-        return {"node": "step", "parents": parents, "op": type(node.op).__name__, "settings": settings_of(node.op)}
+        settings = _without_frames(settings_of(node.op), order.index(node), frames)
+        return {"node": "step", "parents": parents, "op": type(node.op).__name__, "settings": settings}
     if isinstance(node, Pick):
-        return {"node": "pick", "parents": parents, "names": list(node.names)}
-    return {"node": "union" if isinstance(node, Union) else "without", "parents": parents}
+        groups = None if node.groups is None else [list(group) for group in node.groups]
+        return {"node": "pick", "parents": parents, "names": _item(node.names), "groups": groups}
+    if isinstance(node, Subgraph):
+        return {"node": "subgraph", "parents": parents, "name": node.name}
+    if isinstance(node, Union | Without):
+        return {"node": "union" if isinstance(node, Union) else "without", "parents": parents}
+    raise NotSavableError(
+        f"Workflow.save: a {type(node).__name__} is no node that a folder can hold. Build the graph with >>, + and -."
+    )
 
 
-def _item(item: str | Tags | tuple[str, ...]) -> Any:
+def _item(item: Item) -> Any:
     if isinstance(item, tuple):
-        return list(item)
+        return [_item(one) for one in item]
     return {"tag": str(item)} if isinstance(item, Tags) else item
+
+
+def _read_item(item: Any) -> Any:
+    if isinstance(item, list):
+        return tuple(_read_item(one) for one in item)
+    return Tags(item["tag"]) if isinstance(item, dict) else item
 
 
 def _build(description: Mapping[str, Any], order: list[Node], *, where: str) -> Node:
     parents = tuple(order[i] for i in description.get("parents", ()))
     kind = description["node"]
     if kind == "selection":
-        items = (Tags(item["tag"]) if isinstance(item, dict) else item for item in description["items"])
-        return Selection(tuple(tuple(item) if isinstance(item, list) else item for item in items))
+        return Selection(_read_item(description["items"]))
     if kind == "step":
         return Step(parents[0], _op(description, where))
     if kind == "pick":
-        return Pick(parents[0], tuple(description["names"]))
+        return Pick(parents[0], _read_item(description["names"]), _read_item(description.get("groups")))
+    if kind == "subgraph":
+        return Subgraph(description["name"], parents[0])
     if kind == "without":
         return Without(*parents)
     if kind == "union":
@@ -100,7 +122,23 @@ def _op(description: Mapping[str, Any], where: str) -> Op:
             f"{where}: the workflow needs the op {description['op']!r}, which is not known here. "
             "Import the module that defines it first, or upgrade Tamis."
         )
-    return kind(**{name: from_json(value, where) for name, value in description["settings"].items()})
+    return kind(**{name: _read_setting(value, where) for name, value in description["settings"].items()})
+
+
+def _without_frames(settings: Mapping[str, Any], position: int, frames: dict[str, pl.DataFrame]) -> dict[str, Any]:
+    """The settings of a step with the frames put aside under their file's name."""
+    plain = dict(settings)
+    for name, value in settings.items():
+        if isinstance(value, pl.DataFrame):
+            file = f"learned/{position}-setting-{name}.parquet"
+            frames[file], plain[name] = value, {_FRAME: file}
+    return plain
+
+
+def _read_setting(value: Any, folder: str) -> Any:
+    if isinstance(value, dict) and _FRAME in value:
+        return pl.read_parquet(Path(folder) / value[_FRAME])
+    return from_json(value, folder)
 
 
 def _learned_by_position(order: list[Node], fitted: Fitted) -> list[tuple[int, Mapping[str, Learned]]]:
@@ -125,7 +163,7 @@ def _plain(units: Mapping[str, Learned], position: int, frames: dict[str, pl.Dat
 def _with_frames(units: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Learned]:
     return {
         unit: {
-            name: pl.read_parquet(folder / value["frame"]) if isinstance(value, dict) and "frame" in value else
+            name: read_parquet(folder / value["frame"]) if isinstance(value, dict) and "frame" in value else
             from_json(value, str(folder))
             for name, value in learned.items()
         }

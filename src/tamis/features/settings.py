@@ -19,16 +19,17 @@ _MARK = "$tamis"  # says that a JSON object stands for something else
 
 
 def settings_of(op: Op) -> dict[str, Any]:
-    """The op's fields as JSON can hold them.
+    """The op's fields as JSON can hold them, but for frames, which stay what they are.
 
     Raises:
         NotSavableError: a field holds something else, such as a function.
     """
     assert dataclasses.is_dataclass(op)
     name = type(op).__name__
+    values = {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
     return {
-        field.name: to_json(getattr(op, field.name), where=f"Workflow.save: {field.name!r} of {name}")
-        for field in dataclasses.fields(op)
+        key: value if isinstance(value, pl.DataFrame) else to_json(value, where=f"Workflow.save: {key!r} of {name}")
+        for key, value in values.items()
     }
 
 

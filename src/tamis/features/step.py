@@ -30,19 +30,21 @@ class Step(Node):
 
     def units(self, columns: Columns) -> list[Unit]:
         """Which columns learn together; those that the op only looks at are in none."""
+        if isinstance(self.op, GroupOp) and self.op.adds:
+            return [Unit("_".join(self.op.reads), ())]
         groups = columns.groups if self.op.joint else ()
         grouped = [name for group in groups for name in group]
         for name in grouped:
             if grouped.count(name) > 1:
                 raise SettingError(f"{self.where}: {name!r} is in two groups. Leave it in one.")
-        alone = [name for name in columns.values if name not in grouped and name not in self._beside()]
+        alone = [name for name in columns.values if name not in grouped and name not in self._aside(columns)]
         return [*(Unit("_".join(group), group) for group in groups), *(Unit(name, (name,)) for name in alone)]
 
     def inputs(self, context: Context) -> Columns:
         """The parent's columns, once the op has accepted them."""
         columns = self.parents[0].columns(context, where=self.where)
-        beside = [name for name in self._beside() if name in columns.values]
-        self.op.check(columns.pick([name for name in columns.values if name not in beside]).schema)
+        aside = self._aside(columns)
+        self.op.check(columns.pick([name for name in columns.values if name not in aside]).schema)
         return columns
 
     def seen(self, unit: Unit, columns: Columns, context: Context, *, to_learn: bool) -> list[Column]:
@@ -65,8 +67,28 @@ class Step(Node):
         context.readers.setdefault(name, self.where)
         return Column(source[name], pl.col(name))
 
-    def _beside(self) -> tuple[str, ...]:
+    def beside(self) -> tuple[str, ...]:
+        """The names of columns that the op only looks at."""
         return (*self.op.reads, *self.op.learns_from) if isinstance(self.op, GroupOp) else ()
+
+    def _aside(self, columns: Columns) -> list[str]:
+        """The selected columns that the op only looks at, so that they pass through as they are.
+
+        Where there are no others, an op of single columns works on them: the time since the row before, sorted by time.
+        """
+        aside = [name for name in self.beside() if name in columns.values]
+        if len(aside) < len(columns.values) or not aside or self._adds:
+            return aside
+        if not self.op.joint:
+            return []
+        raise SettingError(
+            f"{self.where}: it only looks at {', '.join(map(repr, aside))}, and no other column is selected for it to "
+            "work on. Select the columns whose values it should describe."
+        )
+
+    @property
+    def _adds(self) -> bool:
+        return isinstance(self.op, GroupOp) and self.op.adds
 
     def _resolve(self, context: Context, where: str) -> Columns:
         columns, op = self.inputs(context), self.op
@@ -79,7 +101,7 @@ class Step(Node):
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"{self.where}: two columns would be called {name!r}. Rename one of them.")
-        return replace(
+        made = replace(
             columns,
             values={schema.name: expr for schema, expr, _ in outputs},
             schema=Schema(schema for schema, _, _ in outputs),
@@ -87,6 +109,8 @@ class Step(Node):
             made_by={schema.name: maker for schema, _, maker in outputs if maker is not None},
             is_windowed=columns.is_windowed or (isinstance(op, GroupOp) and op.is_windowed),
         )
+        condition = op.condition() if isinstance(op, GroupOp) else None
+        return made if condition is None else made.keep(self._over(made, condition))
 
     def _of_columns(self, columns: Columns, context: Context) -> list[Output]:
         assert isinstance(self.op, ColumnOp)
@@ -101,8 +125,22 @@ class Step(Node):
             made = (op.apply_to_training if context.is_training else op.apply)(seen, learned)
             described = op.describe([column.schema for column in seen], learned)
             outputs += [(schema, expr, (op, learned)) for expr, schema in _pairs(made, described)]
-        passed = [name for name in self._beside() if name in columns.values]
-        return outputs + [(columns.schema[name], columns.values[name], columns.made_by.get(name)) for name in passed]
+        passed = [(columns.schema[n], columns.values[n], columns.made_by.get(n)) for n in self.passed(columns)]
+        return passed + outputs if op.adds else outputs + passed
+
+    def passed(self, columns: Columns) -> list[str]:
+        """The names of columns that a GroupOp lets through as they are."""
+        if isinstance(self.op, GroupOp) and self.op.adds:
+            return list(columns.values)
+        return self._aside(columns)
+
+    def _over(self, columns: Columns, condition: pl.Expr) -> pl.Expr:
+        for name in condition.meta.root_names():
+            if name not in columns.values:
+                raise SettingError(
+                    f"{self.where}: {name!r} decides which rows stay but is not selected. Add it to the columns."
+                )
+        return condition
 
     def _condition(self, op: RowOp, columns: Columns, context: Context) -> pl.Expr:
         condition = op.keep(columns.schema)
@@ -116,7 +154,7 @@ class Step(Node):
         return condition
 
     def __repr__(self) -> str:
-        return f"{self.parents[0]!r} >> {_short(self.op)}"
+        return f"{self.parents[0]!r} >> {as_written(self.op)}"
 
 
 def _outputs(op: ColumnOp, name: str, columns: Columns, learned: Learned) -> list[Output]:
@@ -129,8 +167,13 @@ def _outputs(op: ColumnOp, name: str, columns: Columns, learned: Learned) -> lis
         if expr is column.values:
             outputs.append((out, before, columns.made_by.get(name)))
         else:
-            outputs.append((out, before.list.eval(expr) if in_lists else expr, (op, learned)))
+            outputs.append((out, in_each_list(before, schema, expr) if in_lists else expr, (op, learned)))
     return outputs
+
+
+def in_each_list(lists: pl.Expr, column: ColumnSchema, expr: pl.Expr) -> pl.Expr:
+    """What an expression over `pl.element()` makes of the leaves of each list or vector."""
+    return lists.list.eval(expr) if column.width is None else lists.arr.eval(expr)
 
 
 def _pairs(
@@ -140,13 +183,15 @@ def _pairs(
     return list(zip(exprs, [described] if isinstance(described, ColumnSchema) else described, strict=True))
 
 
-def _short(op: Op) -> str:
+def as_written(op: Op) -> str:
     """The op as one would write it: only the settings that differ from those of a fresh one."""
     assert is_dataclass(op)
     written = []
     for setting in fields(op):
         value = getattr(op, setting.name)
-        if isinstance(value, pl.Expr) or value != _default(setting):
+        if isinstance(value, pl.DataFrame):  # comparing it would compare each value
+            written.append(f"{setting.name}=<{value.height:,} rows>")
+        elif isinstance(value, pl.Expr) or (setting.repr and value != _default(setting)):
             written.append(f"{setting.name}={value if isinstance(value, pl.Expr) else repr(value)}")
     return f"{type(op).__name__}({', '.join(written)})"
 

@@ -9,18 +9,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tamis.errors import FormatError
+from tamis.features.hash_tables import Arrays, Find, Views, arrays_of, content_of, finder, text_of
 from tamis.features.lookup import plain_values
-from tamis.features.tables import Arrays, Find, Views, arrays_of, content_of, finder
 from tamis.folders import MANIFEST, fcntl, read_json, read_manifest, saving
 
 _KIND, _VERSION = "online tables", 1
+_FORMATS: dict[str, Literal["b", "h", "i", "q", "B", "H", "I", "Q", "f", "d"]] = {
+    "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q",
+    "float32": "f", "float64": "d",
+}  # fmt: skip
 _PAGE = 4096
 
 
@@ -48,7 +52,7 @@ class Tables:
         steps: list[tuple[Find, int, Find]] = []
         for number, column in enumerate(plain[1:], start=2):
             more, code_of_next = self._coded(column)
-            radix = more.max() + 1 if len(more) else 1  # type: ignore[operator]
+            radix = column.n_unique() + 1
             pairs = own * radix + more
             # Two codes become one number, which is looked up in turn, so that any number of columns fits into 64 bits.
             own, join = (pairs, self._positions(pairs)) if number == len(plain) else self._coded(pairs)
@@ -61,6 +65,17 @@ class Tables:
         views = self._get([array.dtype.name.encode(), array.tobytes()], lambda: {"numbers": array})
         numbers: memoryview = views["numbers"]
         return numbers
+
+    def slices(self, values: pl.Series) -> Callable[[int, int], list[Any]] | None:
+        """From a start and a stop to the values between, for numbers and text without nulls; None for others."""
+        if values.dtype.is_numeric() and not values.dtype.is_decimal():
+            numbers = self.numbers(values)
+            return lambda start, stop: numbers[start:stop].tolist()
+        if values.dtype != pl.String:
+            return None
+        views = self._get([b"text", *content_of(values)], lambda: text_of(values))
+        offsets, text = views["offsets"], views["text"]
+        return lambda start, stop: [text[offsets[i] : offsets[i + 1]].decode() for i in range(start, stop)]
 
     def _positions(self, keys: pl.Series) -> Find:
         find = finder(keys.dtype, self._get(content_of(keys), lambda: arrays_of(keys)))
@@ -110,7 +125,7 @@ def _digest(content: list[bytes]) -> str:
 
 
 def _in_memory(key: str, array: NDArray[Any]) -> Any:
-    return array.tobytes() if key == "text" else memoryview(array)
+    return array.tobytes() if key == "text" else array.data
 
 
 @contextmanager
@@ -140,7 +155,9 @@ def mapped_tables(folder: Path) -> dict[str, Views]:
     is_ours = isinstance(manifest, dict) and manifest.get("kind") == _KIND
     try:
         tables = read_manifest(folder, kind=_KIND, version=_VERSION)["tables"]
-        return {name: {key: _map(folder / f"{name}.{key}", kind) for key, kind in t.items()} for name, t in tables.items()}
+        return {
+            name: {key: _map(folder / f"{name}.{key}", kind) for key, kind in t.items()} for name, t in tables.items()
+        }
     except FormatError:
         if not is_ours:
             raise
@@ -163,10 +180,10 @@ def _kind(view: Any) -> str:
 
 def _map(file: Path, dtype: str) -> Any:
     """A file's numbers, or its bytes; nothing is read until it is asked for."""
-    if not file.stat().st_size:
-        return b"" if dtype == "text" else memoryview(b"").cast(np.dtype(dtype).char)
-    with file.open("rb") as handle:
-        content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    content: bytes | mmap.mmap = b""
+    if file.stat().st_size:
+        with file.open("rb") as handle:
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
     for at in range(0, len(content), _PAGE):  # the first request should not be the one that waits for the pages
         content[at]
-    return content if dtype == "text" else memoryview(content).cast(np.dtype(dtype).char)
+    return content if dtype == "text" else memoryview(content).cast(_FORMATS[dtype])

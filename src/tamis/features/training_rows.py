@@ -24,7 +24,9 @@ def has_training_form(node: Node) -> bool:
 def fingerprint_of(node: Node, schema: Schema) -> dict[str, pl.Expr]:
     """Expressions whose values tell the training rows, in their order, from others: by what those ops read of them."""
     names = _read_by_those_ops(node, schema)
-    plain = [name for name in names if not schema[name].is_list]
+    plain = [
+        name for name in names if name in schema and not schema[name].is_list
+    ]  # the op itself refuses unknown ones
     # A short hash, so that no number of rows makes the sum overflow.
     return {"rows": pl.len(), "hash": (pl.struct(*plain, ROW).hash(seed=0) % (1 << 31)).sum()}
 

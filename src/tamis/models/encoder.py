@@ -14,9 +14,10 @@ from tamis.folders import read_json, read_manifest, saving, write_json
 from tamis.models.tower_rows import encode_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.nn.inputs import input_width, split_inputs
+from tamis.nn.item_bias import BiasTaker, ItemBias
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.tower import Tower
-from tamis.schema import Schema
+from tamis.schema import Schema, Tags
 
 KIND = "encoder"
 VERSION = 1
@@ -30,22 +31,32 @@ class Encoder(nn.Module):
         options: of the embeddings.
         mlp: the layers; None gives the inputs themselves.
         l2_normalization: scale vectors to length 1.
+        item_bias: the vectors end with an item's bias, or on the query's side with a 1, see `ItemBias`.
     """
 
     def __init__(
-        self, schema: Schema, options: EmbeddingOptions, mlp: MLPBlock | None, *, l2_normalization: bool = False
+        self,
+        schema: Schema,
+        options: EmbeddingOptions,
+        mlp: MLPBlock | None,
+        *,
+        l2_normalization: bool = False,
+        item_bias: bool = False,
     ) -> None:
         super().__init__()
         self.schema, self.options, self.mlp, self.l2_normalization = schema, options, mlp, l2_normalization
         with torch.random.fork_rng(devices=[]):  # its first weights are replaced: nobody's random numbers move on
             self.tables = EmbeddingTables(split_inputs(schema)[0], options)
-            self.tower = build_tower(schema, self.tables, options, mlp, l2_normalization=l2_normalization)
+            self.tower = build_tower(
+                schema, self.tables, options, mlp, l2_normalization=l2_normalization, item_bias=item_bias
+            )
 
     @classmethod
     def from_tower(cls, tower: Tower, options: EmbeddingOptions, mlp: MLPBlock | None) -> Encoder:
         """A copy of a model's tower, on the CPU."""
-        encoder = cls(tower.schema, options, mlp, l2_normalization=tower.l2_normalization)
-        encoder.tower.layers.load_state_dict({k: v.cpu() for k, v in tower.layers.state_dict().items()})
+        has_bias = tower.bias is not None
+        encoder = cls(tower.schema, options, mlp, l2_normalization=tower.l2_normalization, item_bias=has_bias)
+        encoder.tower.load_state_dict(tower.state_dict())
         for name in encoder.tables.tables:
             encoder.tables.vectors_of(name).copy_(tower.tables.vectors_of(name))
         return encoder.eval()
@@ -69,6 +80,7 @@ class Encoder(nn.Module):
             "options": vars(self.options),
             "mlp": None if self.mlp is None else vars(self.mlp),
             "l2_normalization": self.l2_normalization,
+            "item_bias": self.tower.bias is not None,
         }
         with saving(path, kind=KIND, version=VERSION) as folder:
             write_json(folder / "encoder.json", settings)
@@ -84,10 +96,9 @@ class Encoder(nn.Module):
         """
         folder = Path(path)
         read_manifest(folder, kind=KIND, version=VERSION)
-        settings = read_json(folder / "encoder.json")
-        mlp = None if settings["mlp"] is None else MLPBlock(**settings["mlp"])
-        options = EmbeddingOptions(**settings["options"])
-        encoder = cls(Schema.load(folder), options, mlp, l2_normalization=settings["l2_normalization"])
+        settings = {"item_bias": False, **read_json(folder / "encoder.json")}  # the first folders did not know it
+        layers, options = settings.pop("mlp"), EmbeddingOptions(**settings.pop("options"))
+        encoder = cls(Schema.load(folder), options, None if layers is None else MLPBlock(**layers), **settings)
         encoder.load_state_dict(load_file(folder / "weights.safetensors"))
         return encoder.eval()
 
@@ -99,8 +110,16 @@ class Encoder(nn.Module):
 
 
 def build_tower(
-    schema: Schema, tables: EmbeddingTables, options: EmbeddingOptions, mlp: MLPBlock | None, *, l2_normalization: bool
+    schema: Schema,
+    tables: EmbeddingTables,
+    options: EmbeddingOptions,
+    mlp: MLPBlock | None,
+    *,
+    l2_normalization: bool,
+    item_bias: bool,
 ) -> Tower:
     """A tower whose layers fit its inputs."""
     layers = None if mlp is None else mlp.build(input_width(schema, options))
-    return Tower(schema, tables, layers=layers, combiner=options.combiner, l2_normalization=l2_normalization)
+    item = schema.select_by_tag(Tags.ITEM_ID)
+    bias = (ItemBias(item.first) if len(item) else BiasTaker()) if item_bias else None
+    return Tower(schema, tables, layers=layers, combiner=options.combiner, l2_normalization=l2_normalization, bias=bias)

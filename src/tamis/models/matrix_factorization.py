@@ -22,14 +22,18 @@ class MatrixFactorizationModel(RetrievalModel):
         logits_temperature: divides the scores in the softmax.
         l2_normalization: vectors of length 1, so scores are cosines; wants a temperature near 0.1.
         logq_correction: correct the scores for how often an item is sampled as a negative.
+        popularity_weight: each logit gets this times the logarithm of the item's frequency, in training and in lists,
+            so that the vectors need to learn only who likes what others do not. It takes the last of the `dim`
+            coordinates: a 1 in a user's vector, the bias in an item's. Wants 0 to 1; 0 leaves it out. See `ItemBias`.
         init_std: standard deviation of the first weights.
         seed: of the first weights.
 
     Raises:
         SchemaError: no user id or no item id.
 
-    Source: Koren et al., Matrix Factorization Techniques for Recommender Systems, Computer 2009; with the softmax
-    loss of Yi et al., RecSys 2019, or of Rendle et al., BPR, UAI 2009.
+    Source: Koren et al., Matrix Factorization Techniques for Recommender Systems, Computer 2009, eq. 4 (of its biases
+    a query's own does not change its list, and the item's is the logarithm of its frequency); with the softmax loss
+    of Yi et al., RecSys 2019, or of Rendle et al., BPR, UAI 2009.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class MatrixFactorizationModel(RetrievalModel):
         logits_temperature: float = 1.0,
         l2_normalization: bool = False,
         logq_correction: bool = True,
+        popularity_weight: float = 0.0,
         init_std: float = 0.1,
         seed: int = 0,
     ) -> None:
@@ -52,11 +57,12 @@ class MatrixFactorizationModel(RetrievalModel):
             ids,
             query_mlp=None,
             item_mlp=None,
-            options=EmbeddingOptions(embedding_dim_default=dim, init_std=init_std),
+            options=EmbeddingOptions(embedding_dim_default=dim - (popularity_weight != 0), init_std=init_std),
             samplers=[InBatchSampler()] if samplers is None else samplers,
             logits_temperature=logits_temperature,
             l2_normalization=l2_normalization,
             logq_correction=logq_correction,
+            popularity_weight=popularity_weight,
             seed=seed,
         )
 
@@ -68,6 +74,7 @@ class MatrixFactorizationModel(RetrievalModel):
             "logits_temperature": self.logits_temperature,
             "l2_normalization": self.l2_normalization,
             "logq_correction": self.logq_correction,
+            "popularity_weight": self.popularity_weight,
             "init_std": self.options.init_std,
         }
 

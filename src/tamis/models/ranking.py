@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import polars as pl
 import torch
 from torch import Tensor, nn
 
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
-from tamis.errors import DataError, SchemaError
+from tamis.errors import SchemaError
+from tamis.evaluation.calibration import Calibrator
 from tamis.evaluation.ranking_metrics import (
-    AUC,
-    GROUP,
-    LABEL,
-    RANKING_METRICS,
-    RMSE,
-    SCORE,
-    LogLoss,
     RankingMetric,
-    measure_rows,
-    resolve_ranking_metrics,
+    describe_ranking_metric,
+    described_ranking_metric,
 )
 from tamis.models.arguments import arguments_of, built
-from tamis.models.model import Model
+from tamis.models.scoring import ScoringModel
+from tamis.models.target_check import check_targets
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, split_inputs
 from tamis.nn.precision import chosen_device, chosen_precision
 from tamis.nn.ranking_network import Body, Heads, RankingNetwork
-from tamis.schema import ColumnSchema, Schema, Tags
+from tamis.schema import Schema, Tags
 from tamis.training.callbacks import Callback
 from tamis.training.history import History
 from tamis.training.optimizers import (
@@ -44,13 +37,14 @@ from tamis.training.optimizers import (
     described_optimizer,
     optimizer_settings,
 )
-from tamis.training.ranking_step import BINARY, REGRESSION, RankingLoss, RankingStep
+from tamis.training.ranking_step import BINARY, RankingLoss, RankingStep
 from tamis.training.trainer import Trainer
 
+_CALIBRATION = "calibration.json"
 _ROWS_PER_PART = 1_000_000  # scores held in memory while a dataset is judged
 
 
-class RankingModel(Model, ABC):
+class RankingModel(ScoringModel):
     """Scores rows of (query, candidate): one probability, or amount, per target.
 
     Subclasses say how features meet, in `body`. Columns tagged TARGET are what is predicted: those tagged REGRESSION
@@ -76,6 +70,7 @@ class RankingModel(Model, ABC):
         self.target_schema = schema.select_by_tag(Tags.TARGET)
         self.input_schema = schema - self.target_schema
         self.schema = self.input_schema + self.target_schema
+        self.calibrators: dict[str, Calibrator] = {}
         if not len(self.target_schema) or not len(self.input_schema):
             missing = "target. Tag one with AddTags([Tags.TARGET])" if len(self.input_schema) else "input column"
             raise SchemaError(f"{type(self).__name__}: the schema has no {missing}.")
@@ -114,11 +109,6 @@ class RankingModel(Model, ABC):
         """What is trained."""
         return self._network
 
-    @property
-    def targets(self) -> list[str]:
-        """Names of the targets."""
-        return self.target_schema.column_names
-
     def compile(
         self,
         optimizer: str | OptimizerSettings = "adam",
@@ -146,11 +136,11 @@ class RankingModel(Model, ABC):
 
         Raises:
             UnknownNameError: a name that is not known.
-            SettingError: a setting out of range.
+            SettingError: a setting out of range, or a metric that none of the targets can have.
         """
         self.optimizer = optimizer_settings(optimizer, learning_rate)
         self.precision = "float32" if run_eagerly else precision
-        self.metrics = None if metrics is None else tuple(resolve_ranking_metrics(metrics))
+        self.metrics = None if metrics is None else self._resolved(metrics, where="compile")
         self._weights: dict[str, Any] = {
             "target_weights": dict(target_weights or {}),
             "positive_weight": positive_weight,
@@ -160,21 +150,17 @@ class RankingModel(Model, ABC):
 
     def compiled(self) -> dict[str, Any]:
         """What `compile` chose, as JSON can hold it."""
-        known = [metric.name for metric in self.metrics or () if type(metric) in RANKING_METRICS.values()]
+        known = [metric for metric in map(describe_ranking_metric, self.metrics or ()) if metric is not None]
         optimizer = describe_optimizer(self.optimizer)
         return {"optimizer": optimizer, "precision": self.precision, "metrics": known or None, **self._weights}
 
     def compile_as(self, compiled: dict[str, Any]) -> None:
         """Choose again what `compiled` described."""
-        self.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"])})
+        metrics = compiled["metrics"] and [described_ranking_metric(metric) for metric in compiled["metrics"]]
+        self.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"]), "metrics": metrics})
 
     def _loss(self, precision: torch.dtype) -> RankingLoss:
         return RankingLoss(self.objectives, precision=precision, **self._weights)
-
-    @property
-    def objectives(self) -> dict[str, str]:
-        """`"binary"` or `"regression"` by target."""
-        return {c.name: REGRESSION if c.has_tag(Tags.REGRESSION) else BINARY for c in self.target_schema}
 
     def fit(
         self,
@@ -191,7 +177,8 @@ class RankingModel(Model, ABC):
     ) -> History:
         """Train on rows with targets and measure on `validation_data` after each epoch.
 
-        Called again, it goes on from the weights, with a new optimizer and a new history.
+        Called again, it goes on from the weights, with a new optimizer and a new history. What `calibrate` found is
+        dropped: it belonged to the old weights.
 
         Args:
             train: the rows.
@@ -207,9 +194,13 @@ class RankingModel(Model, ABC):
         Raises:
             UnknownColumnError: a column of the schema is missing.
             DataError: no rows; a target with nulls, with one value only, or with values besides 0 and 1.
+            SettingError: a metric by query, and no column is tagged as the user's id.
             NonFiniteLossError: the loss became NaN or infinite.
         """
         check_targets(train, self.objectives)
+        if validation_data is not None:
+            self._group(None, self.metrics or ())
+        self.calibrators = {}
         chosen = chosen_device(device)
         self.network.to(chosen)
         loss = self._loss(chosen_precision(self.precision, chosen))
@@ -225,68 +216,6 @@ class RankingModel(Model, ABC):
         validate = None if validation_data is None else lambda: self.evaluate(validation_data)
         return trainer.fit(epochs, validate=validate, callbacks=callbacks, resume_from=resume_from, verbose=verbose)
 
-    def evaluate(
-        self,
-        dataset: Dataset,
-        *,
-        metrics: Iterable[str | RankingMetric] | None = None,
-        group: str | None = None,
-        batch_size: int = 16_384,
-    ) -> dict[str, float]:
-        """Metrics of the scores of all rows.
-
-        Args:
-            dataset: rows with targets.
-            metrics: by default the compiled ones.
-            group: the column of the queries that rows belong to, for metrics by query; by default the user id.
-            batch_size: rows scored at once.
-
-        Returns: each metric by name; with several targets, the target's name and `_` before it.
-        """
-        chosen = self.metrics if metrics is None else tuple(resolve_ranking_metrics(metrics))
-        group = group or next(iter(self.input_schema.select_by_tag(Tags.USER_ID).column_names), None)
-        needs_group = group is not None and any(metric.needs_group for metric in chosen or ())
-        found: dict[str, float] = {}
-        with tempfile.TemporaryDirectory(prefix="tamis-scores-") as folder:
-            scores = self._scored(dataset, group if needs_group else None, batch_size, Path(folder))
-            for name, objective in self.objectives.items():
-                columns = [pl.col(f"{name}_score").alias(SCORE), pl.col(name).alias(LABEL)]
-                columns += [pl.col(GROUP)] if needs_group else []
-                default = (AUC(), LogLoss()) if objective == BINARY else (RMSE(),)
-                values = measure_rows(scores.select(columns), chosen or default)
-                found |= {(key if len(self.targets) == 1 else f"{name}_{key}"): v for key, v in values.items()}
-        return found
-
-    def _scored(self, dataset: Dataset, group: str | None, batch_size: int, folder: Path) -> pl.LazyFrame:
-        """Labels, scores and groups of all rows, as parquet where they are many."""
-        columns = list(dict.fromkeys([*self.input_schema.column_names, *([group] if group else [])]))
-        loader = Loader(dataset, batch_size, shuffle=False, columns=columns, targets=self.targets)
-        parts: list[pl.DataFrame] = []
-        rows, files = 0, 0
-        for batch in loader:
-            scores = self._probabilities(batch.features).T.numpy()
-            frame = {f"{name}_score": scores[i] for i, name in enumerate(self.targets)}
-            frame |= {name: batch.targets[name].float().numpy() for name in self.targets}
-            frame |= {GROUP: batch.features[group].numpy()} if group else {}
-            parts.append(pl.DataFrame(frame))
-            rows += len(batch)
-            if rows >= _ROWS_PER_PART:
-                pl.concat(parts).write_parquet(folder / f"{files}.parquet")
-                parts, rows, files = [], 0, files + 1
-        if not files:
-            return pl.concat(parts).lazy()
-        if parts:
-            pl.concat(parts).write_parquet(folder / f"{files}.parquet")
-        return pl.scan_parquet(folder / "*.parquet")
-
-    def predict(self, dataset: Dataset, *, batch_size: int = 16_384) -> Dataset:
-        """The rows with a column `<target>_score` for each target: a probability, or an amount."""
-        loader = Loader(dataset, batch_size, shuffle=False, columns=self.input_schema.column_names, targets=())
-        scores = torch.cat([self._probabilities(batch.features) for batch in loader]).T.numpy()
-        names = [f"{name}_score" for name in self.targets]
-        scored = dataset.compute().with_columns(pl.Series(n, scores[i]) for i, n in enumerate(names))
-        return Dataset(scored, schema=dataset.schema + Schema(ColumnSchema(name, "float32") for name in names))
-
     @torch.inference_mode()
     def _probabilities(self, features: Mapping[str, Tensor]) -> Tensor:
         """Scores of a batch, on the CPU: [batch, targets] float32."""
@@ -298,41 +227,3 @@ class RankingModel(Model, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.input_schema)} inputs, targets {self.targets})"
-
-
-def check_targets(dataset: Dataset, objectives: Mapping[str, str]) -> None:
-    """Refuse targets that teach nothing or are not what their objective needs.
-
-    Raises:
-        UnknownColumnError: a target is missing.
-        DataError: nulls, one value only, or values besides 0 and 1 where a probability is asked for.
-    """
-    names = list(objectives)
-    targets = dataset.select(names)
-    asked = [
-        ask.alias(f"{what} {name}")
-        for name in names
-        for what, ask in (
-            ("null", pl.col(name).null_count()),
-            ("low", pl.col(name).cast(pl.Float64).min()),
-            ("high", pl.col(name).cast(pl.Float64).max()),
-            ("other", (~pl.col(name).cast(pl.Float64).is_in([0.0, 1.0])).sum()),
-        )
-    ]
-    found = Dataset(targets.scan().select(asked)).compute().row(0, named=True)
-    for name in names:
-        nulls, low, high = found[f"null {name}"], found[f"low {name}"], found[f"high {name}"]
-        if nulls:
-            raise DataError(f"fit: the target {name!r} has {nulls:,} nulls. Drop or fill these rows first.")
-        if low is None:
-            raise DataError("fit: the dataset has no rows. Check the path and the filters before it.")
-        if low == high:
-            raise DataError(
-                f"fit: the target {name!r} is {low:g} in every row, so there is nothing to learn. Give rows of both "
-                "classes: impressions that were not clicked, or sampled negatives."
-            )
-        if objectives[name] == BINARY and found[f"other {name}"]:
-            raise DataError(
-                f"fit: the target {name!r} holds values from {low:g} to {high:g}, but a probability is learned from 0 "
-                "and 1. Tag it REGRESSION, or make it binary first."
-            )

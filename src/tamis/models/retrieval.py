@@ -25,6 +25,7 @@ from tamis.models.top_k_encoder import TopKEncoder
 from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, table_name
 from tamis.nn.inputs import split_inputs
+from tamis.nn.item_bias import ItemBias
 from tamis.nn.mlp import MLPBlock
 from tamis.nn.precision import chosen_device, chosen_precision
 from tamis.nn.two_towers import TwoTowers
@@ -59,6 +60,7 @@ class RetrievalModel(Model, ABC):
         logits_temperature: divides the scores in the softmax.
         l2_normalization: vectors of length 1, so scores are cosines.
         logq_correction: correct the scores for the sampling of negatives.
+        popularity_weight: each score gets this times the logarithm of the item's frequency; 0 adds no coordinate.
         seed: of the first weights.
 
     Raises:
@@ -76,6 +78,7 @@ class RetrievalModel(Model, ABC):
         logits_temperature: float,
         l2_normalization: bool,
         logq_correction: bool,
+        popularity_weight: float = 0.0,
         seed: int,
     ) -> None:
         self.query_schema, self.item_schema = _sides(schema)
@@ -83,12 +86,14 @@ class RetrievalModel(Model, ABC):
         self.query_mlp, self.item_mlp, self.options = query_mlp, item_mlp, options
         self.samplers, self.logits_temperature = tuple(samplers), logits_temperature
         self.l2_normalization, self.logq_correction = l2_normalization, logq_correction
+        self.popularity_weight = popularity_weight
         _check_widths(options, self.schema)
+        ends: dict[str, Any] = {"l2_normalization": l2_normalization, "item_bias": popularity_weight != 0}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             tables = EmbeddingTables(split_inputs(self.schema)[0], options)
-            query = build_tower(self.query_schema, tables, options, query_mlp, l2_normalization=l2_normalization)
-            item = build_tower(self.item_schema, tables, options, item_mlp, l2_normalization=l2_normalization)
+            query = build_tower(self.query_schema, tables, options, query_mlp, **ends)
+            item = build_tower(self.item_schema, tables, options, item_mlp, **ends)
         self.towers = TwoTowers(tables, query, item).eval()
         self.item_id: str = self.item_schema.select_by_tag(Tags.ITEM_ID).first.name
         self.items: ItemTable | None = None
@@ -205,6 +210,10 @@ class RetrievalModel(Model, ABC):
     def _step(self, device: torch.device) -> RetrievalStep:
         items = self.fitted_items()
         check_codes(torch.tensor(items.ids), [self.item_schema[self.item_id].cardinality or 0], [self.item_id])
+        if isinstance(self.towers.candidate.bias, ItemBias):
+            ids, counts = torch.tensor(items.ids, dtype=torch.int64), torch.tensor(items.counts)
+            # scores are divided by the temperature, the bias with them
+            self.towers.candidate.bias.learn(ids, counts, self.popularity_weight * self.logits_temperature)
         draws = any(not isinstance(sampler, InBatchSampler) for sampler in self.samplers)
         return RetrievalStep(
             self.towers,

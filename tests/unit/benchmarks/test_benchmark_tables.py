@@ -19,6 +19,10 @@ ROWS: list[dict[str, Any]] = [
     {"benchmark": "generate", "kind": "planted", "rows": 1_000_000, "rows_per_s": 900_000, "peak_mb": 1234.5},
     {"benchmark": "workflow", "rows": 1_000_000, "total_p50_s": 1.234, "peak_mb": 800},
     {
+        "benchmark": "online", "columns": 15, "values": 1_000_000, "p50_us": 21.1, "p99_us": 45.0,
+        "transform_p50_us": 1985.9, "transform_p99_us": 5744.0, "tables_rss_mb": 402.4,
+    },
+    {
         "benchmark": "loader",
         "tamis_first_epoch_rows_per_s": 2_000_000,
         "tamis_later_epochs_rows_per_s": 3_000_000,
@@ -45,6 +49,21 @@ ROWS: list[dict[str, Any]] = [
         "recall_at_20_range": [0.175, 0.177], "ndcg_at_20": 0.141, "popularity_recall_at_20": 0.04,
         "popularity_ndcg_at_20": 0.03,
     },
+    {
+        "benchmark": "features", "rows": 10_000_000,
+        "tamis": {"fit_s": 4.04, "transform_s": 6.0, "total_s": 10.0, "peak_mb": 1000, "fit_passes": 1},
+        "polars": {"fit_s": 4.0, "transform_s": 5.0, "total_s": 9.0, "peak_mb": 2000},
+        "nvtabular": {"fit_s": 80.0, "transform_s": 120.0, "total_s": 200.0, "peak_mb": 1400},
+    },
+    {
+        "benchmark": "out_of_core", "rows": 140_000_000, "columns": 18, "frame_mb": 20_400, "limit_mb": 2048,
+        "limited_by": "control group v1", "ended": "finished", "fit_s": 200.4, "transform_s": 300.0, "save_s": 9.0,
+        "largest_vocabulary": 100_000_000, "peak_mb": 1900, "spilled_mb": 12_345,
+    },
+    {
+        "benchmark": "out_of_core", "rows": 1000, "columns": 18, "frame_mb": 1000, "limit_mb": None,
+        "limited_by": "RLIMIT_AS", "ended": "killed for memory",
+    },
 ]  # fmt: skip
 
 
@@ -63,11 +82,30 @@ def test_speed_stands_with_its_memory_and_what_is_beside_it() -> None:
     assert all(len(line) == 4 for line in cells(table))
     assert line_of(table, "generate")[1:] == ["900,000 rows/s", "1,234 MB", ""]
     assert line_of(table, "workflow of the seed")[1:] == ["1.23 s", "800 MB", ""]
+    assert line_of(table, "one request's row, 15 columns of 1,000,000 values each")[1:] == [
+        "21 / 45 µs", "402 MB of tables, once for all processes",
+        "one-row frame through `transform` 1,986 / 5,744 µs",
+    ]  # fmt: skip
     assert line_of(table, "loader alone")[1] == "2,000,000 / 3,000,000 rows/s"
     assert "torch DataLoader 50,000 rows/s" in line_of(table, "loader alone")[3]
     assert line_of(table, "the seed's rows")[1:] == ["170,000 rows/s", "900 MB", ""]
     assert line_of(table, "1,000,000 items, adam")[1] == "90,000 rows/s"
     assert line_of(table, "over 50,000 items, seen excluded")[1] == "6,000 users/s"
+
+
+def test_features_stand_three_ways() -> None:
+    table = tables.features_table(ROWS)
+    assert line_of(table, "Tamis, fit in one pass")[1:] == ["4.0 + 6.0 = 10.0 s", "1,000 MB", ""]
+    assert line_of(table, "Polars by hand")[1:] == ["4.0 + 5.0 = 9.0 s", "2,000 MB", "0.90 times the time of Tamis"]
+    assert line_of(table, "NVTabular")[3] == "20.00 times the time of Tamis"
+
+
+def test_data_beyond_the_memory_stands_with_what_it_was_allowed_and_how_it_ended() -> None:
+    table = tables.out_of_core_table(ROWS)
+    assert line_of(table, "140,000,000 rows, 18 columns, 20 GB as a frame, a vocabulary of 100,000,000")[1:] == [
+        "2,048 MB, control group v1", "200 + 300 + 9 s", "1,900 MB", "12,345 MB",
+    ]  # fmt: skip
+    assert line_of(table, "1,000 rows")[1:] == ["no limit", "killed for memory", "", ""]
 
 
 def test_quality_stands_beside_popularity_oracle_and_literature() -> None:
@@ -83,6 +121,7 @@ def test_quality_stands_beside_popularity_oracle_and_literature() -> None:
 
 def test_no_rows_make_no_table() -> None:
     assert tables.speed_table([]) == tables.quality_table([]) == ""
+    assert tables.features_table([]) == tables.out_of_core_table([]) == ""
 
 
 FAKE = """#!{python}

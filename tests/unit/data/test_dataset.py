@@ -118,7 +118,7 @@ def test_signs_of_a_glob_in_a_files_own_name_are_taken_literally(tmp_path: Path)
     [
         ("nothing", r"there is no such file or folder. Check the path."),
         ("nothing/*.parquet", r"no file matches. Check the pattern and the folder."),
-        (".", r"the folder holds no .parquet file. Give the folder that holds them."),
+        (".", r"the folder holds no data file \(.parquet, .csv, .arrow, .jsonl\). Give the folder that holds them."),
     ],
 )
 def test_a_path_without_parquet_is_refused(tmp_path: Path, path: str, message: str) -> None:

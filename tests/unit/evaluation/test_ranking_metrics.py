@@ -1,51 +1,65 @@
-"""Values of scores of single rows, by hand and by counting pairs."""
+"""Metrics of scores of single rows, by name and together."""
 
 import math
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tamis.errors import UnknownNameError
-from tamis.evaluation.ranking_metrics import measure_rows
+from tamis.errors import SettingError, UnknownNameError
+from tamis.evaluation.ranking_metric import RankingMetric
+from tamis.evaluation.ranking_metrics import (
+    ECE,
+    RANKING_METRICS,
+    NDCGByGroup,
+    describe_ranking_metric,
+    described_ranking_metric,
+    measure_rows,
+    resolve_ranking_metrics,
+)
 
-
-def measured(scores: list[float], labels: list[int], *metrics: str) -> dict[str, float]:
-    rows = pl.LazyFrame({"score": scores, "label": labels}, schema={"score": pl.Float32, "label": pl.Float32})
-    return measure_rows(rows, metrics)
-
-
-def test_a_right_order_is_one_a_turned_one_zero_and_a_tie_half() -> None:
-    assert measured([0.1, 0.9], [0, 1], "auc") == {"auc": 1.0}
-    assert measured([0.9, 0.1], [0, 1], "auc") == {"auc": 0.0}
-    assert measured([0.5, 0.5, 0.5], [0, 1, 1], "auc") == {"auc": 0.5}
-
-
-def test_without_both_classes_there_is_no_auc() -> None:
-    assert math.isnan(measured([0.1, 0.9], [1, 1], "auc")["auc"])
+SCHEMA = {"score": pl.Float32, "label": pl.Float32, "group": pl.Int32}
+ROWS = pl.LazyFrame({"score": [0.25, 0.5, 0.75], "label": [0, 1, 1], "group": [1, 1, 2]}, schema=SCHEMA)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=1, max_size=40))
-def test_auc_agrees_with_counting_pairs(rows) -> None:
-    positive = [score for score, label in rows if label]
-    negative = [score for score, label in rows if not label]
-    wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positive for n in negative]
-    found = measured([score / 8 for score, _ in rows], [label for _, label in rows], "auc")["auc"]
-    assert found == pytest.approx(sum(wins) / len(wins)) if wins else math.isnan(found)
+class MeanScore(RankingMetric):
+    """A user's own."""
+
+    short_name = "mean_score"
+
+    def value(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.select(pl.col("score").mean(), pl.len().alias("rows"))
 
 
-def test_log_loss_is_the_mean_surprise_and_stays_finite() -> None:
-    found = measured([0.25, 0.5], [1, 0], "log_loss")["log_loss"]
-    assert found == pytest.approx((math.log(4) + math.log(2)) / 2)
-    assert measured([0.0], [1], "log_loss")["log_loss"] == pytest.approx(-math.log(1e-7), rel=1e-6)
+def test_every_metric_goes_by_its_name() -> None:
+    found = measure_rows(ROWS, RANKING_METRICS)
+    assert set(RANKING_METRICS) - {"ndcg_by_group"} < set(found)
+    assert {"ndcg_by_group_at_10", "gauc_groups_left_out", "ndcg_by_group_at_10_groups_left_out"} < set(found)
+    assert all(math.isfinite(value) for value in found.values())
 
 
-def test_rmse_is_the_root_of_the_mean_square() -> None:
-    assert measured([1.0, 2.0], [4, 6], "rmse")["rmse"] == pytest.approx(math.sqrt((9 + 16) / 2))
+@pytest.mark.parametrize("name", RANKING_METRICS)
+def test_nothing_of_no_rows_is_a_number(name: str) -> None:
+    value, *counts = measure_rows(ROWS.filter(pl.lit(False)), [name]).values()
+    assert math.isnan(value)
+    assert counts in ([], [0.0])
+
+
+def test_a_length_may_be_in_the_name() -> None:
+    assert resolve_ranking_metrics(["ndcg_by_group_at_3"]) == [NDCGByGroup(3)]
+    with pytest.raises(SettingError, match=r"NDCGByGroup: k is 0\. Give a length of 1 or more"):
+        resolve_ranking_metrics(["ndcg_by_group_at_0"])
+
+
+def test_a_metric_of_ones_own_is_measured_with_its_counts() -> None:
+    assert measure_rows(ROWS, [MeanScore()]) == {"mean_score": 0.5, "mean_score_rows": 3.0}
+    assert describe_ranking_metric(MeanScore()) is None
+
+
+def test_a_described_metric_keeps_its_settings() -> None:
+    for metric in (*resolve_ranking_metrics(RANKING_METRICS), ECE(5, equal_width=True), NDCGByGroup(3)):
+        assert described_ranking_metric(describe_ranking_metric(metric) or {}) == metric
 
 
 def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"there is no metric 'logloss'\. Did you mean 'log_loss'"):
-        measured([0.5], [1], "logloss")
+        measure_rows(ROWS, ["logloss"])

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from tamis.evaluation.charts import _ticks, bar_chart, figure, line_chart
+from tamis.evaluation.charts import _ticks, bar_chart, figure, line_chart, reliability_chart
 from tamis.evaluation.report import write_report
 
 CONTENT = {
@@ -105,6 +105,20 @@ def test_a_value_that_is_not_finite_leaves_a_gap_in_the_line() -> None:
 def test_a_bar_is_as_long_as_its_share_of_the_largest() -> None:
     chart = bar_chart("recall", {"a": 1.0, "b": 0.25, "c": math.nan}, {"a": 0, "b": 1, "c": 2})
     assert re.findall(r'<rect.*? width="([\d.]+)"', chart) == ["270.0", "67.5", "1.0"]
+
+
+def test_reliability_is_drawn_beside_its_diagonal(tmp_path) -> None:
+    """Both axes go from 0 to 1, over a width of 380 and a height of 192."""
+    chart = reliability_chart("<click>", [(0.25, 0.5, 1000), (1.0, 1.0, 10)], 0)
+    assert re.findall(r'<circle.*? cx="([\d.]+)" cy="([\d.]+)"', chart) == [("161.0", "110.0"), ("446.0", "14.0")]
+    assert '<line class="grid" x1="66.0" y1="206.0" x2="446.0" y2="14.0"/>' in chart
+    assert "<title>0.5000 of 1,000 rows with mean score 0.2500</title>" in chart
+    assert "Reliability of &lt;click&gt;: 2 bins, the farthest off with mean score 0.2500 and 0.5000 positives" in chart
+    table = pl.DataFrame({"score": [0.25], "rate": [0.5], "rows": [1000], "low": [0.0], "high": [0.3]})
+    text = page(tmp_path, reliability={"click, raw": table, "click, platt": table, "none": table.clear()})
+    assert text.count("<circle") == 2
+    assert "<h2>Reliability</h2>" in text
+    assert "none" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize(

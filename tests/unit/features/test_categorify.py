@@ -2,6 +2,8 @@ import datetime as dt
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, SettingError, UnknownColumnError
@@ -223,3 +225,146 @@ def test_files_cut_differently_give_the_same_codes(tmp_path) -> None:
         Workflow(["a", "b"] >> Categorify()).fit(Dataset(tmp_path / p)).transform(frame) for p in ("one", "many")
     ]
     assert outputs[0].equals(outputs[1])
+
+
+@pytest.mark.parametrize("column", ["a", "value", "only"])
+def test_a_vocabulary_can_be_a_parquet_file(column, tmp_path) -> None:
+    """With several codes of unknown values the vocabulary still begins right behind them."""
+    pl.DataFrame({column: ["z", "y"]}).write_parquet(tmp_path / "v.parquet")
+    op = Categorify(vocabs={"a": str(tmp_path / "v.parquet")}, num_buckets=10)
+    found = codes(["y", "q", None, "z"], op)
+    assert [found[0], found[2], found[3]] == [13, 1, 12] and 2 <= found[1] < 12
+
+
+def test_a_vocabulary_file_without_the_column_is_refused(tmp_path) -> None:
+    pl.DataFrame({"x": ["z"], "n": [1]}).write_parquet(tmp_path / "v.parquet")
+    with pytest.raises(SettingError, match=r"vocabulary of 'a' in .*v.parquet has the columns 'x', 'n'\. Call the one"):
+        Categorify(vocabs={"a": tmp_path / "v.parquet"})
+
+
+def updated(op, old, new, dtype=None):
+    """The vocabulary after an update, as value, count and code."""
+    workflow = Workflow(["a"] >> op).fit(pl.DataFrame({"a": pl.Series(old, dtype=dtype)}))
+    growth = workflow.update(pl.DataFrame({"a": pl.Series(new, dtype=dtype)}))
+    return workflow.categories("a").rows(), dict(growth)
+
+
+def test_new_values_come_after_the_old_ones_which_keep_their_codes() -> None:
+    found, growth = updated(Categorify(), ["x", "y", "x"], ["q", "p", "y", "y", "y", "r", "r", None])
+    assert found == [("x", 2, 3), ("y", 4, 4), ("r", 2, 5), ("p", 1, 6), ("q", 1, 7)]
+    assert growth == {"a": 3}
+
+
+def test_a_threshold_counts_old_and_new_rows_together() -> None:
+    found, growth = updated(Categorify(freq_threshold=3), [1, 1, 1, 2, 2, 3], [2, 3, 4, 4, 4, 4])
+    assert found == [(1, 3, 3), (4, 4, 4), (2, 3, 5)]
+    assert growth == {"a": 2}
+    op = Workflow(["a"] >> Categorify(freq_threshold=3)).fit(pl.DataFrame({"a": [7, 8]}))
+    for expected in ([], [7], [7, 8]):
+        assert op.categories("a")["value"].to_list() == expected
+        op.update(pl.DataFrame({"a": [7, 7, 8]}))
+
+
+def test_a_full_vocabulary_does_not_grow_and_one_with_room_fills_it() -> None:
+    found, growth = updated(Categorify(max_size=6), [1, 1, 2], [5, 5, 4, 4, 4])
+    assert found == [(1, 2, 3), (2, 1, 4), (4, 3, 5)] and growth == {"a": 1}
+    assert updated(Categorify(max_size=5), [1, 1, 2], [4])[1] == {"a": 0}
+    assert updated(Categorify(max_size=12, num_buckets=10), [1], [2])[1] == {"a": 0}
+    assert updated(Categorify(vocabs={"a": [1]}), [1], [2])[1] == {"a": 0}
+
+
+def test_an_update_of_a_group_counts_all_its_columns_and_list_leaves() -> None:
+    frame = pl.DataFrame({"a": [1, 2], "b": [[2, 2], [3]]})
+    workflow = Workflow([["a", "b"]] >> Categorify()).fit(frame)
+    assert dict(workflow.update(pl.DataFrame({"a": [9, 1], "b": [[9, 8], []]}))) == {"a_b": 2}
+    assert workflow.transform(pl.DataFrame({"a": [9, 8], "b": [[2], [8]]})).rows() == [(6, [3]), (7, [7])]
+
+
+def test_an_update_can_be_saved_and_updated_again(tmp_path) -> None:
+    workflow = Workflow(["a"] >> Categorify(freq_threshold=2)).fit(pl.DataFrame({"a": ["x", "x", "y"]}))
+    workflow.update(pl.DataFrame({"a": ["z"]}))
+    workflow.save(tmp_path / "w")
+    loaded = Workflow.load(tmp_path / "w")
+    loaded.update(pl.DataFrame({"a": ["z", "y"]}))
+    assert loaded.categories("a")["value"].to_list() == ["x", "y", "z"]
+    assert loaded.online().transform({"a": "z"}) == {"a": 5}
+
+
+def test_a_new_value_that_the_learned_dtype_cannot_hold_is_refused() -> None:
+    workflow = Workflow(["a"] >> Categorify()).fit(pl.DataFrame({"a": [1, 2]}))
+    assert dict(workflow.update(pl.DataFrame({"a": [2.0, 3.0]}))) == {"a": 1}
+    with pytest.raises(DataError, match=r"Categorify: 'a' has the new value 1\.5, but holds int64\. Cast it\."):
+        workflow.update(pl.DataFrame({"a": [1.5]}))
+    workflow = Workflow(["a"] >> Categorify(dtype="int8")).fit(pl.DataFrame({"a": [1]}))
+    with pytest.raises(SettingError, match="'a' has 204 codes, too many for int8"):
+        workflow.update(pl.DataFrame({"a": list(range(2, 202))}))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String, pl.Float64])
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_updates_agree_with_a_dictionary(dtype, data) -> None:
+    extremes = {pl.Int64: [2**63 - 1, -(2**63)], pl.String: ["", "é"], pl.Float64: [0.0, -0.0, float("nan"), 0.5]}
+    values = st.lists(st.none() | st.sampled_from([dtype.to_python()(i) for i in range(4)] + extremes[dtype]))
+    old, new, threshold = data.draw(values.filter(len)), data.draw(values.filter(len)), data.draw(st.integers(0, 3))
+
+    def ranked(counts):
+        return sorted(counts, key=lambda v: (-counts[v], v.encode() if isinstance(v, str) else v))
+
+    order: list = []
+    counts: dict = {}
+    for rows in (old, new):
+        for value in rows:
+            if value is not None and value == value:
+                counts[value] = counts.get(value, 0) + 1
+        order += ranked({v: n for v, n in counts.items() if v not in order and n >= threshold})
+    found, _ = updated(Categorify(freq_threshold=threshold), old, new, dtype)
+    assert found == [(v, counts[v], 3 + i) for i, v in enumerate(order)]
+
+
+def test_in_a_single_table_each_column_has_its_own_codes_behind_one_padding() -> None:
+    frame = pl.DataFrame({"a": ["x", "x", "y"], "b": [[7], [None], []], "c": ["x", None, "q"]})
+    workflow = Workflow(["a", "b", "c"] >> Categorify(single_table=True, num_buckets={"b": 2})).fit(frame)
+    # a: 1 null, 2 unknown, 3 x, 4 y; b: 5 null, 6-7 unknown, 8 seven; c: 9 null, 10 unknown, 11 q, 12 x
+    out = workflow.transform(frame)
+    assert out["a"].to_list() == [3, 3, 4]
+    assert out["b"].to_list() == [[8], [5], []]
+    assert out["c"].to_list() == [12, 9, 11]
+    assert workflow.transform(pl.DataFrame({"a": [None], "b": [[]], "c": ["z"]})).row(0) == (1, [], 10)
+    assert {(c.domain.name, c.cardinality) for c in workflow.output_schema} == {("a_b_c", 13)}
+    assert workflow.categories("c").rows() == [("q", 1, 11), ("x", 1, 12)]
+    assert workflow.decode("c", [12, 9, 0, 10]).to_list() == ["x", None, None, None]
+    assert workflow.encode("c", ["x", None]).to_list() == [12, 9]
+    assert workflow.online().transform({"a": "y", "b": [7], "c": "q"}) == {"a": 4, "b": [8], "c": 11}
+    with pytest.raises(DataError, match=r"Workflow.decode: 4 is the code of another column than 'c' in their common"):
+        workflow.decode("c", [4])
+    with pytest.raises(DataError, match=r"Workflow.decode: 13 is not a code of 'c', which has 13\."):
+        workflow.decode("c", [13])
+
+
+def test_a_single_table_grows_at_its_end(tmp_path) -> None:
+    frame = pl.DataFrame({"a": ["x", "y"], "b": ["p", "p"]})
+    workflow = Workflow(["a", "b"] >> Categorify(single_table=True)).fit(frame)
+    before = workflow.transform(frame)
+    growth = workflow.update(pl.DataFrame({"a": ["z", "x"], "b": ["q", "q"]}))
+    assert dict(growth) == {"a_b": 2} and growth.cardinalities["a_b"] == (8, 10)
+    workflow.save(tmp_path / "w")
+    for one in (workflow, Workflow.load(tmp_path / "w")):
+        assert one.transform(frame).equals(before)
+        assert one.transform(pl.DataFrame({"a": ["z", "?"], "b": ["q", None]})).rows() == [(8, 9), (2, 5)]
+        assert one.decode("a", [3, 8, 4]).to_list() == ["x", "z", "y"]
+        assert one.online().transform({"a": "z", "b": "q"}) == {"a": 8, "b": 9}
+        assert one.categories("a")["code"].to_list() == [3, 4, 8]
+    assert dict(workflow.update(pl.DataFrame({"a": ["w"], "b": ["q"]}))) == {"a_b": 1}
+    assert workflow.encode("a", ["x", "z", "w"]).to_list() == [3, 8, 10]
+
+
+def test_an_encode_type_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"Categorify: encode_type='pairs' is unknown\. Choose joint or combo\."):
+        Categorify(encode_type="pairs")
+
+
+def test_a_table_with_more_codes_than_the_dtype_holds_is_refused() -> None:
+    frame = pl.DataFrame({"a": range(100), "b": range(100)})
+    with pytest.raises(SettingError, match="Categorify: 'a_b' has 205 codes, too many for int8"):
+        Workflow(["a", "b"] >> Categorify(single_table=True, dtype="int8")).fit(frame)

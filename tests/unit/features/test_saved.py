@@ -1,9 +1,13 @@
 import json
+import signal
+import subprocess
+import sys
 
 import polars as pl
 import pytest
 
 from tamis.errors import FormatError, NotSavableError
+from tamis.features.node import Node
 from tamis.features.ops import (
     Bucketize,
     Categorify,
@@ -136,6 +140,75 @@ def test_a_folder_that_is_no_workflow_or_was_changed_is_refused(tmp_path) -> Non
     next((tmp_path / "w/learned").glob("*.parquet")).write_bytes(b"PAR1")
     with pytest.raises(FormatError, match="its content changed since it was saved"):
         Workflow.load(tmp_path / "w")
+
+
+def doubled(values: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([values, values])
+
+
+EDITS = {
+    "a value twice": doubled,
+    "a null": lambda values: values.with_columns(value=pl.lit(None, values["value"].dtype)),
+    "another dtype": lambda values: values.with_columns(pl.col("value").cast(pl.String)),
+    "fewer rows than the domain has codes": lambda values: values.head(1),
+    "another order": lambda values: values.reverse(),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_vocabulary_that_was_edited_by_hand_is_found_and_its_file_named(tmp_path, edit) -> None:
+    Workflow(["d"] >> Categorify()).fit(FRAME).save(tmp_path / "w")
+    (file,) = (tmp_path / "w/learned").glob("*-vocabulary.parquet")
+    edit(pl.read_parquet(file)).write_parquet(file)
+    with pytest.raises(FormatError) as error:
+        Workflow.load(tmp_path / "w")
+    assert str(error.value) == (
+        f"{file}: its content changed since it was saved. Save the workflow again or restore the file."
+    )
+    file.unlink()
+    with pytest.raises(FormatError, match=f"{file}: the file is missing from the saved workflow. Save it again"):
+        Workflow.load(tmp_path / "w")
+
+
+KILLED = """
+import os, signal, sys
+import polars as pl
+from tamis.features.ops import Categorify
+from tamis.features.workflow import Workflow
+
+workflow = Workflow(["a", "b"] >> Categorify()).fit(pl.DataFrame({"a": [1, 2], "b": [3, 4]}))
+written, write = [], pl.DataFrame.write_parquet
+def die_at_the_second(frame, file, **options):
+    if written:
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(file)
+    write(frame, file, **options)
+pl.DataFrame.write_parquet = die_at_the_second
+workflow.save(sys.argv[1])
+"""
+
+
+def test_a_killed_save_leaves_the_old_folder_or_none(tmp_path) -> None:
+    workflow = Workflow(["d"] >> Categorify()).fit(FRAME)
+    workflow.save(tmp_path / "old")
+    for name in ("old", "new"):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / name)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "new").exists()
+    assert Workflow.load(tmp_path / "old").transform(FRAME).equals(workflow.transform(FRAME))
+
+
+def test_a_node_of_ones_own_is_not_saved(tmp_path) -> None:
+    class Twin(Node):
+        def _resolve(self, context, where):
+            context.readers["d"] = where
+            return context.source.pick(["d"])
+
+    with pytest.raises(
+        NotSavableError, match=r"Workflow.save: a Twin is no node that a folder can hold. Build the gra"
+    ):
+        Workflow(Twin()).fit(FRAME).save(tmp_path / "w")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_op_of_ones_own_is_known_once_it_is_defined() -> None:

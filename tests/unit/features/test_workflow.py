@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import polars as pl
 import pytest
 
@@ -177,6 +179,31 @@ def test_values_of_another_kind_than_in_fit_are_refused() -> None:
         workflow.transform(LOG.with_columns(user_id=pl.concat_list("user_id")))
     nulls = LOG.with_columns(user_id=pl.lit(None))
     assert workflow.transform(nulls)["user_id"].to_list() == [1, 1, 1, 1]
+
+
+def test_times_of_another_zone_and_other_unlike_values_are_refused() -> None:
+    times = pl.DataFrame({"at": [datetime(2024, 1, 1)], "pair": [{"x": 1}]})
+    workflow = Workflow(["at", "pair"]).fit(times)
+    with pytest.raises(
+        DataError, match=r"'at' holds datetime\(.*time_zone='utc'\) but held datetime\(.*=none\) in fit"
+    ):
+        workflow.transform(times.with_columns(pl.col("at").dt.replace_time_zone("UTC")))
+    with pytest.raises(DataError, match=r"'pair' holds binary but held struct\(.*Cast it to the same type"):
+        workflow.transform(times.with_columns(pair=pl.lit(b"x")))
+    finer = times.with_columns(pl.col("at").cast(pl.Datetime("ms")))  # the same times, told in another unit
+    assert workflow.transform(finer)["at"].to_list() == [datetime(2024, 1, 1)]
+
+
+def test_fitting_again_on_another_schema_replaces_all_that_was_learned() -> None:
+    workflow = Workflow(["user_id", "pri*"] >> Categorify()).fit(LOG)
+    other = pl.DataFrame({"user_id": ["x", "y", "y"], "prize": [True, False, True]})
+    workflow.fit(other)
+    assert workflow.input_schema.column_names == workflow.output_schema.column_names == ["user_id", "prize"]
+    assert workflow.transform(other)["user_id"].to_list() == [4, 3, 3]
+    with pytest.raises(UnknownColumnError, match=r"Categorify: the data has no column 'prize'. Did you mean 'price'\?"):
+        workflow.transform(LOG.cast({"user_id": pl.String}))
+    with pytest.raises(DataError, match="'user_id' holds int64 but held string in fit"):
+        workflow.transform(LOG.with_columns(prize=True))
 
 
 @pytest.mark.parametrize(

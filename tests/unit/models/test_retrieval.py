@@ -1,18 +1,22 @@
 """Settings, borders and messages of the retrieval models."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch.nn import functional as F
 
 from retrieval_world import AGE, FIRST, HOUR, IDS, ITEM, NUM_ITEMS, PRICE, SCHEMA, USER, categorical, interactions
 from tamis import (
+    SGD,
     Dataset,
     EmbeddingOptions,
     MatrixFactorizationModel,
     MLPBlock,
+    NDCGAt,
     RecallAt,
     Tags,
     TwoTowerModel,
@@ -87,6 +91,42 @@ def test_predict_adds_each_rows_score() -> None:
     expected = [(tables["user_id"][u] * tables["item_id"][i]).sum() for u, i in rows["user_id", "item_id"].rows()]
     assert scored.compute()["score"].to_list() == pytest.approx(expected, abs=1e-6)
     assert scored.schema == SCHEMA + ColumnSchema("score", "float32")
+
+
+def test_popularity_enters_the_scores_as_the_logarithm_of_the_counts() -> None:
+    model = MatrixFactorizationModel(IDS, 5, popularity_weight=0.7, l2_normalization=True, logits_temperature=0.2)
+    model.fit(TRAIN, verbose=False)
+    assert model.catalogue().vectors.shape == (NUM_ITEMS, 5)  # the bias is one of the 5
+    tables = {name: F.normalize(model.towers.tables.vectors_of(name)).numpy() for name in ("user_id", "item_id")}
+    count = dict(TRAIN.compute()["item_id"].value_counts().rows())
+    rows = TRAIN.compute().head(50)
+    expected = [
+        tables["user_id"][u] @ tables["item_id"][i] + 0.2 * 0.7 * math.log(count[i] / max(count.values()))
+        for u, i in rows["user_id", "item_id"].rows()
+    ]
+    scores = model.predict(Dataset(rows, schema=SCHEMA)).compute()["score"].to_list()
+    assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_with_vectors_that_know_nothing_the_list_is_that_of_popularity() -> None:
+    model = MatrixFactorizationModel(IDS, dim=3, popularity_weight=1.0, init_std=0.0)
+    model.compile(SGD(1e-9), metrics=[NDCGAt(10)])
+    model.fit(TRAIN, verbose=False)
+    found = model.evaluate(TRAIN)
+    assert found["ndcg_at_10"] == found["popularity_ndcg_at_10"]
+
+
+def test_an_encoder_keeps_the_bias_alone_and_in_its_folder(tmp_path: Path) -> None:
+    model = MatrixFactorizationModel(IDS, 5, popularity_weight=0.7)
+    model.fit(TRAIN, verbose=False)
+    for encoder, vectors in (
+        (model.candidate_encoder, model.item_embeddings()),
+        (model.query_encoder, model.query_embeddings(TRAIN)),
+    ):
+        encoder.save(tmp_path / "e")
+        loaded = Encoder.load(tmp_path / "e").encode(vectors)
+        assert np.array_equal(loaded.numpy(), vectors.compute().select(map(str, range(5))).to_numpy())
+        assert torch.equal(loaded, encoder.encode(vectors))
 
 
 def test_items_outside_the_catalogue_count_as_missed() -> None:

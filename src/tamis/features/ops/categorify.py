@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 
-from tamis.errors import DataError, SettingError, UnknownColumnError
-from tamis.features.lookup import OOV, encoding, kind_of, plain_values
-from tamis.features.ops.op import Column, ColumnOp, Learned, Unit, number_dtype, polars_dtype
-from tamis.features.statistics import Counts
+from tamis.data.dataset import Dataset
+from tamis.errors import DataError, SettingError
+from tamis.features.code_space import cardinality_of, placed, placed_online
+from tamis.features.codes import codes
+from tamis.features.frames import collect
+from tamis.features.lookup import encoding, kind_of, plain_values
+from tamis.features.ops.categorify_combo import CategorifyCombo
+from tamis.features.ops.categorify_limits import (
+    Limits,
+    check_names,
+    check_settings,
+    code_dtype,
+    described,
+    in_table,
+    need_room,
+    setting,
+)
+from tamis.features.ops.op import Column, ColumnOp, Learned, Online, Unit, polars_dtype
+from tamis.features.statistics import Counts, most_frequent_first
+from tamis.features.table_store import Tables
 from tamis.schema import ColumnSchema, Schema, Tags
-
-_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +40,23 @@ class Categorify(ColumnOp):
     share one vocabulary and one domain. Of list columns the leaves are encoded. The settings that take a number also
     take a dict by column (for a group: by the names joined with `_`, or by one of its columns).
 
+    `Workflow.update` keeps every code and gives the values of new rows the next ones, most frequent first. Where there
+    is a `freq_threshold`, old and new rows count together; a vocabulary that was given does not grow.
+
     Args:
         freq_threshold: values seen less often than this are unknown; 0 keeps all.
         max_size: the largest cardinality to allow, codes for padding, null and unknown included; 0 is no limit. The
             most frequent values stay. At `num_buckets + 2` none do, which is pure hashing.
         num_buckets: unknown values are spread over so many codes, by a hash that is the same on every machine.
-        vocabs: by column, values to use in this order instead of learning them.
+        vocabs: by column, values to use in this order instead of learning them; or a parquet file of them, in the
+            column of that name, or `value`, or its only one.
         dtype: of the codes.
+        encode_type: `"joint"` as above, or `"combo"`: a nested list becomes one column `a_b`, whose values are the
+            combinations of values: null where all parts are null, ties by the parts' values in turn, null first.
+        name_sep: joins the names of a combination.
+        single_table: all columns share one domain, and so one embedding table. Code 0 is padding for all; each
+            column's null, unknown values and vocabulary follow those of the columns before it. What `Workflow.update`
+            adds comes at the end of the whole table.
 
     Raises:
         SettingError: a setting is out of its range, or two exclude each other.
@@ -45,18 +70,27 @@ class Categorify(ColumnOp):
     num_buckets: int | Mapping[str, int] = 1
     vocabs: Mapping[str, Any] | None = None
     dtype: str = "int32"
+    encode_type: str = field(default="joint", kw_only=True)
+    name_sep: str = field(default="_", kw_only=True)
+    single_table: bool = field(default=False, kw_only=True)
+
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        """A CategorifyCombo where combinations are to be encoded: an op over groups in the place of columns."""
+        if cls is Categorify and settings.get("encode_type") == "combo":
+            names = ("freq_threshold", "max_size", "num_buckets", "vocabs", "dtype")
+            others = {name: value for name, value in settings.items() if name != "encode_type"}
+            return CategorifyCombo(**dict(zip(names, args, strict=False)), **others)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", number_dtype(self, self.dtype, _DTYPES))
+        if self.encode_type != "joint":
+            raise SettingError(f"Categorify: encode_type={self.encode_type!r} is unknown. Choose joint or combo.")
+        object.__setattr__(self, "dtype", code_dtype(self))
         object.__setattr__(self, "num_buckets", 1 if self.num_buckets is None else self.num_buckets)
         if self.vocabs is not None:
             vocabs = {name: _vocabulary(name, values) for name, values in self.vocabs.items()}
             object.__setattr__(self, "vocabs", vocabs)
-        for name, least in (("freq_threshold", 0), ("max_size", 0), ("num_buckets", 1)):
-            setting = getattr(self, name)
-            for value in setting.values() if isinstance(setting, Mapping) else [setting]:
-                if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                    raise SettingError(f"Categorify: {name}={value!r} is not a whole number of at least {least}.")
+        check_settings(self)
 
     def check(self, columns: Schema) -> None:
         """Refuse dtypes that have no codes, and settings for columns that are not there."""
@@ -72,17 +106,13 @@ class Categorify(ColumnOp):
                     f"Categorify: the vocabulary of {name!r} holds {str(given.dtype).lower()}, the column "
                     f"{columns[name].dtype}. Cast one of them."
                 )
-        for setting in (self.freq_threshold, self.max_size, self.num_buckets, self.vocabs):
-            for name in setting if isinstance(setting, Mapping) else ():
-                # A group's own name cannot be known here; the names joined with "_" begin with a column's.
-                if name not in columns and not any(name.startswith(f"{known}_") for known in columns.column_names):
-                    raise UnknownColumnError(name, columns.column_names, where="Categorify")
+        check_names((self.freq_threshold, self.max_size, self.num_buckets, self.vocabs), columns)
 
     def learn(self, column: Column) -> Mapping[str, pl.Expr | Counts]:
         """How often each value comes."""
         if self.vocabs and column.name in self.vocabs:
             return {}
-        return {"counts": Counts(plain_values(column.values, column.schema.dtype))}
+        return {"counts": Counts(plain_values(column.values, column.schema.dtype), most_frequent_first=True)}
 
     def merge(self, parts: Sequence[Learned]) -> Learned:
         """Add the counts of equal values."""
@@ -92,70 +122,60 @@ class Categorify(ColumnOp):
         if len({kind_of(frame["value"].dtype) for frame in frames}) > 1:
             both = " and ".join(sorted({str(frame["value"].dtype) for frame in frames}))
             raise DataError(f"Categorify: a group holds both {both}. Cast its columns to one type.")
-        together = pl.concat(frames, how="vertical_relaxed")
-        return {"counts": together.group_by("value").agg(pl.col("count").sum())}
+        together = pl.concat([frame.lazy() for frame in frames], how="vertical_relaxed")
+        counts = most_frequent_first(together.group_by("value").agg(pl.col("count").sum()))
+        return {"counts": collect(counts, sum(len(frame) for frame in frames))}
 
     def finish(self, unit: Unit, found: Learned) -> Learned:
         """The vocabulary in the order of its codes, and what it takes to use it."""
-        num_buckets, vocabulary = self._setting("num_buckets", unit, 1), self._given(unit)
-        if vocabulary is None:
-            vocabulary = self._choose(unit, found["counts"], num_buckets)
-        learned = {"vocabulary": vocabulary, "num_buckets": num_buckets, "domain": unit.name}
-        _need_room(unit, OOV + num_buckets + len(vocabulary), self.dtype)
-        limits = {name: self._setting(name, unit, 0) for name in ("freq_threshold", "max_size")}
-        return {**learned, **{name: value for name, value in limits.items() if value}}
+        given, limits = setting(self, "vocabs", unit), Limits.of(self, unit)
+        if given is None:
+            chosen = limits.chosen(found["counts"])
+        else:
+            if limits.freq_threshold or limits.max_size:
+                raise SettingError(
+                    f"Categorify: {unit.name!r} has a given vocabulary, which freq_threshold and max_size cannot cut. "
+                    "Shorten the vocabulary itself."
+                )
+            chosen = {
+                "vocabulary": pl.DataFrame({"value": given, "count": pl.Series([None] * len(given), dtype=pl.Int64)})
+            }
+        return self._checked(unit, {**chosen, **limits.as_learned(), "domain": unit.name})
+
+    def finish_all(self, units: Mapping[str, Learned]) -> Mapping[str, Learned]:
+        """A place for each vocabulary where they share a table."""
+        return in_table(self, units)
+
+    def update(self, learned: Learned, unit: Unit, found: Learned) -> Learned:
+        """The vocabulary with new values at its end."""
+        if setting(self, "vocabs", unit) is not None:
+            return learned
+        return self._checked(unit, {**learned, **Limits.of(self, unit).grown(learned, found["counts"], unit)})
 
     def apply(self, column: Column, learned: Learned) -> pl.Expr:
         """The codes."""
-        codes = encoding(column.values, learned["vocabulary"]["value"], learned["num_buckets"])
+        codes = placed(encoding(column.values, learned["vocabulary"]["value"], learned["num_buckets"]), learned)
         return codes if self.dtype == "int32" else codes.cast(polars_dtype(self.dtype))
+
+    def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online | None:
+        """The code, out of a table."""
+        vocabulary: pl.Series = learned["vocabulary"]["value"]
+        if vocabulary.dtype.is_temporal() and str(vocabulary.dtype).lower() != column.dtype:
+            return None  # of another unit or zone: let Polars convert
+        code = codes(vocabulary, learned["num_buckets"], tables, of_floats=column.dtype.startswith("float"))
+        return placed_online(code, learned)
 
     def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema:
         """Categorical, with the domain of the codes."""
-        cardinality = OOV + learned["num_buckets"] + len(learned["vocabulary"])
-        limits = {name: learned[name] for name in ("freq_threshold", "max_size") if name in learned}
-        if learned["num_buckets"] > 1:
-            limits["num_buckets"] = learned["num_buckets"]
-        described = column.with_dtype(self.dtype).with_tags(Tags.CATEGORICAL).with_properties(limits)
-        return described.with_domain(cardinality - 1, name=learned["domain"])
+        return described(column.with_dtype(self.dtype).with_tags(Tags.CATEGORICAL), learned, learned["domain"])
 
-    def _choose(self, unit: Unit, counts: pl.DataFrame, num_buckets: int) -> pl.DataFrame:
-        threshold, max_size = self._setting("freq_threshold", unit, 0), self._setting("max_size", unit, 0)
-        if threshold and max_size:
-            raise SettingError(
-                f"Categorify: {unit.name!r} has freq_threshold={threshold} and max_size={max_size}. Give one of them."
-            )
-        if max_size and max_size < num_buckets + 2:
-            raise SettingError(
-                f"Categorify: max_size={max_size} of {unit.name!r} leaves no room for padding, null and {num_buckets} "
-                f"codes of unknown values. Give at least {num_buckets + 2}."
-            )
-        kept = counts.filter(pl.col("count") >= threshold).sort(["count", "value"], descending=[True, False])
-        return kept.head(max_size - OOV - num_buckets) if max_size else kept
-
-    def _given(self, unit: Unit) -> pl.DataFrame | None:
-        given = self._setting("vocabs", unit, None)
-        if given is None:
-            return None
-        if self._setting("freq_threshold", unit, 0) or self._setting("max_size", unit, 0):
-            raise SettingError(
-                f"Categorify: {unit.name!r} has a given vocabulary, which freq_threshold and max_size cannot cut. "
-                "Shorten the vocabulary itself."
-            )
-        return pl.DataFrame({"value": given, "count": pl.Series([None] * len(given), dtype=pl.Int64)})
-
-    def _setting(self, name: str, unit: Unit, default: Any) -> Any:
-        setting = getattr(self, name)
-        if setting is None or not isinstance(setting, Mapping):
-            return default if setting is None else setting
-        found = [setting[key] for key in dict.fromkeys((unit.name, *unit.columns)) if key in setting]
-        if len(found) > 1:
-            raise SettingError(f"Categorify: {name} is given twice for the group {unit.name!r}. Give it once.")
-        return found[0] if found else default
+    def _checked(self, unit: Unit, learned: Learned) -> Learned:
+        need_room(unit.name, cardinality_of(learned), self.dtype)
+        return learned
 
 
-def _vocabulary(name: str, values: Iterable[Any]) -> pl.Series:
-    series = pl.Series("value", values)
+def _vocabulary(name: str, values: Iterable[Any] | Path) -> pl.Series:
+    series = _read_vocabulary(name, values) if isinstance(values, str | Path) else pl.Series("value", values)
     if kind_of(series.dtype) == "other":
         raise SettingError(f"Categorify: the vocabulary of {name!r} holds {series.dtype}. Give numbers, text or dates.")
     series = series.cast(pl.String) if kind_of(series.dtype) == "text" else series
@@ -167,10 +187,13 @@ def _vocabulary(name: str, values: Iterable[Any]) -> pl.Series:
     return series
 
 
-def _need_room(unit: Unit, cardinality: int, dtype: str) -> None:
-    bits = int(dtype.lstrip("uint")) - (not dtype.startswith("u"))
-    if cardinality > 2 ** min(bits, 31):
+def _read_vocabulary(name: str, file: str | Path) -> pl.Series:
+    data = Dataset(file)
+    names = data.schema.column_names
+    found = next((one for one in (name, "value") if one in names), names[0] if len(names) == 1 else None)
+    if found is None:
         raise SettingError(
-            f"Categorify: {unit.name!r} has {cardinality:,} codes, too many for {dtype}. "
-            "Give a wider dtype or a max_size."
+            f"Categorify: the vocabulary of {name!r} in {file} has the columns {', '.join(map(repr, names))}. "
+            f"Call the one with the values {name!r}."
         )
+    return data.select(found).compute()[found].alias("value")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from tamis.errors import SettingError
 from tamis.features.lookup import kind_of
-from tamis.features.ops.op import Column, ColumnOp, Learned
+from tamis.features.ops.op import Column, ColumnOp, Learned, Online
+from tamis.features.table_store import Tables
 from tamis.schema import ColumnSchema, Schema
 
 
@@ -31,7 +33,7 @@ class FillMissing(ColumnOp):
     def check(self, columns: Schema) -> None:
         """Refuse columns that the value does not fit."""
         for column in columns:
-            if not self._fits(column.dtype):
+            if not fits(self.fill_val, column.dtype):
                 raise SettingError(
                     f"FillMissing: fill_val={self.fill_val!r} does not fit the column {column.name!r}, which holds "
                     f"{column.dtype}. Give a value of its kind."
@@ -42,25 +44,41 @@ class FillMissing(ColumnOp):
         is_float = column.schema.dtype.startswith("float")
         values = column.values.fill_nan(None) if is_float else column.values
         # Cast back: a literal must not widen the column, an int8 stays an int8.
-        filled = values.fill_null(pl.lit(self.fill_val, dtype=_dtype(column.schema.dtype)))
+        filled = values.fill_null(pl.lit(self.fill_val, dtype=fill_dtype(column.schema.dtype)))
         return [filled, values.is_null()] if self.add_binary_cols else [filled]
+
+    def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online:
+        """The value or what it is replaced by, and whether it was."""
+        fill = pl.select(pl.lit(self.fill_val, dtype=fill_dtype(column.dtype))).item()
+
+        def filled(value: Any) -> Any:
+            return fill if value is None or value != value else value
+
+        def filled_and_whether(value: Any) -> tuple[Any, bool]:
+            is_missing = value is None or value != value
+            return fill if is_missing else value, is_missing
+
+        return filled_and_whether if self.add_binary_cols else filled
 
     def describe(self, column: ColumnSchema, learned: Learned) -> Sequence[ColumnSchema]:
         """The column as it was, and the boolean one."""
         extra = ColumnSchema(f"{column.name}_filled", "boolean", is_list=column.is_list)
         return [column, extra] if self.add_binary_cols else [column]
 
-    def _fits(self, dtype: str) -> bool:
-        wanted = _dtype(dtype)
-        if wanted is None or (kind_of(dtype) == "text") != isinstance(self.fill_val, str):
-            return False
-        if kind_of(dtype) == "text" or wanted.is_float():
-            return True
-        cast = pl.Series([self.fill_val]).cast(wanted, strict=False).item()
-        return cast is not None and cast == self.fill_val
+
+def fits(value: Any, dtype: str) -> bool:
+    """Whether a column of this dtype can hold the value as it is."""
+    wanted = fill_dtype(dtype)
+    if wanted is None or (kind_of(dtype) == "text") != isinstance(value, str):
+        return False
+    if kind_of(dtype) == "text" or wanted.is_float():
+        return True
+    cast = pl.Series([value]).cast(wanted, strict=False).item()
+    return cast is not None and cast == value
 
 
-def _dtype(name: str) -> type[pl.DataType] | None:
+def fill_dtype(name: str) -> type[pl.DataType] | None:
+    """The type of a literal for a column of this dtype; None where there is none."""
     found: type[pl.DataType] | None = {t.__name__.lower(): t for t in _FILLABLE}.get(name)
     return found
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from tamis.errors import DataError
-from tamis.features.ops.op import Column, ColumnOp, Learned, Unit, need_numbers, number_dtype, polars_dtype
+from tamis.features.ops.op import Column, ColumnOp, Learned, Online, Unit, need_numbers, number_dtype, polars_dtype
+from tamis.features.rounding import rounder
 from tamis.features.statistics import Counts
+from tamis.features.table_store import Tables
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
@@ -50,8 +52,9 @@ class Normalize(ColumnOp):
             if not part["count"]:
                 continue
             together = count + part["count"]
+            mean = mean if count else part["mean"]
             apart = part["mean"] - mean
-            squares += part["variance"] * part["count"] + apart**2 * count * part["count"] / together
+            squares += part["variance"] * part["count"] + apart * apart * count * part["count"] / together
             mean += apart * part["count"] / together
             count = together
         return {"count": count, "mean": mean, "variance": squares / count if count else 0.0}
@@ -68,14 +71,23 @@ class Normalize(ColumnOp):
 
     def apply(self, column: Column, learned: Learned) -> pl.Expr:
         """(value - mean) / deviation."""
-        scale = learned["std"] or 1.0  # a constant column has a deviation of 0
         dtype = polars_dtype(self.out_dtype)
         centred: pl.Expr = column.values.cast(pl.Float64) - learned["mean"]
-        return (centred / scale).cast(dtype)
+        return (centred * _factor(learned)).cast(dtype)
+
+    def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online:
+        """(value - mean) / deviation."""
+        mean, factor, rounded = learned["mean"], _factor(learned), rounder(self.out_dtype)
+        return lambda value: None if value is None else rounded((value - mean) * factor)
 
     def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema:
         """Continuous."""
         return column.with_dtype(self.out_dtype).with_tags(Tags.CONTINUOUS)
+
+
+def _factor(learned: Learned) -> float:
+    """What to multiply with: Polars divides many rows by a number in this way, but one row really."""
+    return 1.0 / (learned["std"] or 1.0)  # a constant column has a deviation of 0
 
 
 def _numbers(column: Column) -> pl.Expr:

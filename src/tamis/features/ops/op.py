@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -14,8 +14,15 @@ from tamis.schema import ColumnSchema, Schema
 
 if TYPE_CHECKING:
     from tamis.features.node import Node
+    from tamis.features.table_store import Tables
 
 Learned: TypeAlias = Mapping[str, Any]  # scalars and frames by name
+Online: TypeAlias = Callable[..., Any]  # from plain Python values to the one that comes out, or a tuple of several
+
+
+def unchanged(value: Any) -> Any:
+    """The value itself: what an op that only describes gives online."""
+    return value
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,10 @@ class Op:
         """What to keep of what was found; this is what `apply` and `describe` get, and what is saved."""
         return found
 
+    def finish_all(self, units: Mapping[str, Learned]) -> Mapping[str, Learned]:
+        """What to keep of all units, once each is finished or updated; by default each is by itself."""
+        return units
+
     def update(self, learned: Learned, unit: Unit, found: Learned) -> Learned:
         """What to keep when `found` was found on new rows; by default what was learned stays as it is."""
         return learned
@@ -104,6 +115,13 @@ class ColumnOp(Op):
         """What the columns that come out are, in the order of `apply`."""
         return column
 
+    def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online | None:
+        """The same as `apply` for one plain Python value, or leaf of a list; None: through `apply` itself, slowly.
+
+        The function gives one value where one column comes out, else a tuple. `tables` build and share look-ups.
+        """
+        return unchanged if type(self).apply is ColumnOp.apply else None
+
 
 class GroupOp(Op):
     """A step made for each group of columns: `[["a", "b"], "c"] >> op` has the group a, b and the lone c.
@@ -114,6 +132,7 @@ class GroupOp(Op):
 
     joint: ClassVar[bool] = True
     is_windowed: ClassVar[bool] = False  # True: a row's value also depends on other rows of the same data
+    adds: ClassVar[bool] = False  # True: there is one group, of what the op `reads`; all columns stay, others join them
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -142,9 +161,20 @@ class GroupOp(Op):
         """The values of the very rows that were learned from; the column `ROW` holds their numbers from 0."""
         return self.apply(columns, learned)
 
+    def condition(self) -> pl.Expr | None:
+        """True for the rows that stay, over the columns that come out, by name; None: all stay."""
+        return None
+
     def describe(self, columns: Sequence[ColumnSchema], learned: Learned) -> ColumnSchema | Sequence[ColumnSchema]:
         """What the columns that come out are, in the order of `apply`."""
         raise NotImplementedError
+
+    def online(self, columns: Sequence[ColumnSchema], learned: Learned, tables: Tables) -> Online | None:
+        """The same as `apply` for one plain Python value of each column; None: through `apply` itself, slowly.
+
+        The function gives one value where one column comes out, else a tuple. `tables` build and share look-ups.
+        """
+        return None
 
 
 class RowOp(Op):
@@ -182,6 +212,19 @@ def need_numbers(op: Op, columns: Schema) -> None:
             raise SettingError(
                 f"{type(op).__name__}: the column {column.name!r} holds {column.dtype}, not numbers. "
                 "Leave it out or encode it with Categorify first."
+            )
+
+
+def need_lists(op: Op, columns: Schema) -> None:
+    """Refuse columns that hold no lists.
+
+    Raises:
+        SettingError: names the op, the column and its dtype.
+    """
+    for column in columns:
+        if not column.is_list:
+            raise SettingError(
+                f"{type(op).__name__}: the column {column.name!r} holds {column.dtype}, not lists. Leave it out."
             )
 
 

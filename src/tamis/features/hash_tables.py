@@ -46,8 +46,10 @@ def arrays_of(keys: pl.Series) -> Arrays:
 
 def content_of(keys: pl.Series) -> list[bytes]:
     """Bytes that are the same for the same values alone, on every machine with this order of bytes."""
-    values = [part if isinstance(part, bytes) else part.tobytes() for part in
-              (_text(keys) if keys.dtype == pl.String else [_as_numbers(keys)])]
+    values = [
+        part if isinstance(part, bytes) else part.tobytes()
+        for part in (_text(keys) if keys.dtype == pl.String else [_as_numbers(keys)])
+    ]
     return [str(keys.dtype).encode(), keys.is_null().to_numpy().tobytes(), *values]
 
 
@@ -65,14 +67,14 @@ def key_function(dtype: pl.DataType) -> Callable[[Any], int] | None:
     if dtype.is_float():
         return _float_key
     if dtype == pl.Date:
-        return lambda value: value.toordinal() - 719_163  # type: ignore[no-any-return]
+        return lambda value: value.toordinal() - 719_163
     if isinstance(dtype, pl.Datetime):
         epoch = _EPOCH if dtype.time_zone is None else _EPOCH_UTC
         return _in_unit(lambda value: (value - epoch) // _MICROSECOND, dtype.time_unit)
     if isinstance(dtype, pl.Duration):
         return _in_unit(lambda value: value // _MICROSECOND, dtype.time_unit)
     if dtype == pl.Time:
-        return lambda t: ((t.hour * 60 + t.minute) * 60 + t.second) * 1_000_000_000 + t.microsecond * 1000  # type: ignore[no-any-return]
+        return lambda t: ((t.hour * 60 + t.minute) * 60 + t.second) * 1_000_000_000 + t.microsecond * 1000
     return None
 
 
@@ -110,14 +112,20 @@ def _as_numbers(keys: pl.Series) -> NDArray[Any]:
     return keys.to_physical().cast(dtype).fill_null(0).to_numpy()
 
 
-def _text_arrays(keys: pl.Series) -> Arrays:
-    lengths, text = _text(keys)
-    offsets = np.zeros(len(keys) + 1, np.int64)
+def text_of(values: pl.Series) -> Arrays:
+    """Texts one after the other, and where each begins and ends; null is empty."""
+    lengths, text = _text(values)
+    offsets = np.zeros(len(values) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
+    return {"offsets": offsets, "text": np.frombuffer(text, np.uint8)}
+
+
+def _text_arrays(keys: pl.Series) -> Arrays:
+    arrays = text_of(keys)
     rows = np.flatnonzero(keys.is_not_null().to_numpy()).astype(np.int32)
-    crc32, borders = zlib.crc32, offsets.tolist()
-    sums = np.array([crc32(text[start:end]) for start, end in pairwise(borders)], np.uint64)
-    return {"slots": _slots(sums[rows], rows), "offsets": offsets, "text": np.frombuffer(text, np.uint8)}
+    text, borders = arrays["text"].tobytes(), arrays["offsets"].tolist()
+    sums = np.array([zlib.crc32(text[start:end]) for start, end in pairwise(borders)], np.uint64)
+    return {"slots": _slots(sums[rows], rows), **arrays}
 
 
 def _text(keys: pl.Series) -> tuple[NDArray[np.int64], bytes]:

@@ -1,0 +1,228 @@
+"""What all models that score rows share, whatever computes the scores: evaluate, calibrate, predict."""
+
+from __future__ import annotations
+
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+from torch import Tensor
+
+from tamis.data.dataset import Dataset
+from tamis.data.loader import Loader
+from tamis.errors import SchemaError, SettingError
+from tamis.evaluation.calibration import Calibrator, calibration_method, described_calibrator, fit_calibrator
+from tamis.evaluation.probability_metrics import reliability
+from tamis.evaluation.ranking_metrics import (
+    AUC,
+    GROUP,
+    LABEL,
+    RMSE,
+    SCORE,
+    LogLoss,
+    RankingMetric,
+    measure_rows,
+    resolve_ranking_metrics,
+)
+from tamis.folders import read_json, write_json
+from tamis.models.model import Model
+from tamis.models.target_check import check_targets
+from tamis.schema import ColumnSchema, Schema, Tags
+from tamis.training.ranking_step import BINARY, REGRESSION
+
+_CALIBRATION = "calibration.json"
+_ROWS_PER_PART = 1_000_000  # scores held in memory while a dataset is judged
+
+
+class ScoringModel(Model):
+    """Scores rows of (query, candidate): one probability, or amount, per target."""
+
+    input_schema: Schema
+    target_schema: Schema
+    metrics: tuple[RankingMetric, ...] | None
+    calibrators: dict[str, Calibrator]
+
+    @abstractmethod
+    def _probabilities(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Scores of a batch, on the CPU: [batch, targets] float32."""
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return self.target_schema.column_names
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """`"binary"` or `"regression"` by target."""
+        return {c.name: REGRESSION if c.has_tag(Tags.REGRESSION) else BINARY for c in self.target_schema}
+
+    def evaluate(
+        self,
+        dataset: Dataset,
+        *,
+        metrics: Iterable[str | RankingMetric] | None = None,
+        group: str | None = None,
+        calibrated: bool = True,
+        batch_size: int = 16_384,
+    ) -> dict[str, float]:
+        """Metrics of the scores of all rows. A target has those of the metrics that suit it.
+
+        Args:
+            dataset: rows with targets.
+            metrics: by default the compiled ones.
+            group: the column of the queries that rows belong to, for metrics by query; by default the user id.
+            calibrated: judge what `calibrate` made of the scores, if it was called; else the network's own.
+            batch_size: rows scored at once.
+
+        Returns: each metric by name; with several targets, the target's name and `_` before it.
+
+        Raises:
+            SettingError: a metric that none of the targets can have, or by query where no query is known.
+        """
+        chosen = self.metrics if metrics is None else self._resolved(metrics, where="evaluate")
+        group = self._group(group, chosen or ())
+        found: dict[str, float] = {}
+        with self._scored(dataset, group, batch_size, calibrated=calibrated) as scores:
+            for name, objective in self.objectives.items():
+                default = (AUC(), LogLoss()) if objective == BINARY else (RMSE(),)
+                suited = [metric for metric in chosen or default if objective == BINARY or not metric.needs_binary]
+                values = measure_rows(_rows_of(name, scores), suited)
+                found |= {(key if len(self.targets) == 1 else f"{name}_{key}"): v for key, v in values.items()}
+        return found
+
+    def _resolved(self, metrics: Iterable[str | RankingMetric], *, where: str) -> tuple[RankingMetric, ...]:
+        resolved = tuple(resolve_ranking_metrics(metrics))
+        for metric in resolved:
+            if metric.needs_binary and BINARY not in self.objectives.values():
+                raise SettingError(
+                    f"{where}: the metric {metric.name!r} is about probabilities, and the targets {self.targets} are "
+                    "amounts. Choose 'rmse'."
+                )
+        return resolved
+
+    def _group(self, group: str | None, metrics: Iterable[RankingMetric]) -> str | None:
+        """The column of the queries, where a metric needs it."""
+        needed = next((metric.name for metric in metrics if metric.needs_group), None)
+        found = group or next(iter(self.input_schema.select_by_tag(Tags.USER_ID).column_names), None)
+        if needed is not None and found is None:
+            raise SettingError(
+                f"evaluate: the metric {needed!r} needs the queries that rows belong to, and no input is tagged "
+                "USER_ID. Tag one, or name a column with evaluate(group=...) and train without this metric."
+            )
+        return found if needed else None
+
+    @contextmanager
+    def _scored(
+        self, dataset: Dataset, group: str | None, batch_size: int, *, calibrated: bool
+    ) -> Iterator[pl.LazyFrame]:
+        """Labels, scores and groups of all rows, as parquet in a passing folder where they are many."""
+        with tempfile.TemporaryDirectory(prefix="tamis-scores-") as name:
+            folder, parts, num_files = Path(name), list[pl.DataFrame](), 0
+            for part in self._scored_batches(dataset, group, batch_size, calibrated=calibrated):
+                parts.append(part)
+                if sum(map(len, parts)) >= _ROWS_PER_PART:
+                    pl.concat(parts).write_parquet(folder / f"{num_files}.parquet")
+                    num_files += 1
+                    parts = []
+            written = [pl.scan_parquet(folder / "*.parquet")] if num_files else []
+            yield pl.concat([*written, *([pl.concat(parts).lazy()] if parts else [])])
+
+    def _scored_batches(
+        self, dataset: Dataset, group: str | None, batch_size: int, *, calibrated: bool
+    ) -> Iterator[pl.DataFrame]:
+        columns = list(dict.fromkeys([*self.input_schema.column_names, *([group] if group else [])]))
+        for batch in Loader(dataset, batch_size, shuffle=False, columns=columns, targets=self.targets):
+            frame = {name: batch.targets[name].float().numpy() for name in self.targets}
+            frame |= {GROUP: batch.features[group].numpy()} if group else {}
+            yield self._scores(batch.features, calibrated=calibrated).hstack(pl.DataFrame(frame))
+
+    def calibrate(self, dataset: Dataset, method: str = "isotonic", *, batch_size: int = 16_384) -> None:
+        """Learn, for each probability, what share of rows with its score came true; `predict` then says that share.
+
+        The order of rows stays, but for scores that become equal. Save and load keep it, `fit` drops it. Weighted or
+        sampled training rows shift the scores; this shifts them back to the rate of `dataset`.
+
+        Args:
+            dataset: rows that the model was not trained on, with targets, as they will be met later.
+            method: `"isotonic"` follows any rising curve and wants some thousand positives; `"platt"` fits two
+                numbers, for few.
+            batch_size: rows scored at once.
+
+        Raises:
+            UnknownNameError: no method of this name.
+            SchemaError: no target is a probability.
+            DataError: no rows, or a target with nulls, with one value only, or with values besides 0 and 1.
+        """
+        kind = calibration_method(method)
+        binary = self._binary_targets("calibrate")
+        check_targets(dataset, binary, where="calibrate")
+        with self._scored(dataset, None, batch_size, calibrated=False) as scores:
+            self.calibrators = {name: fit_calibrator(_rows_of(name, scores), kind) for name in binary}
+
+    def reliability(
+        self,
+        dataset: Dataset,
+        *,
+        bins: int = 15,
+        equal_width: bool = False,
+        calibrated: bool = True,
+        batch_size: int = 16_384,
+    ) -> pl.DataFrame:
+        """How often each probability came true, in bins as `ECE` makes them; `write_report` draws it.
+
+        Returns: `target`, `low`, `high` (scores of the bin), `rows`, `score` (the mean), `rate` (of positives).
+
+        Raises:
+            SchemaError: no target is a probability.
+            SettingError: fewer than one bin.
+        """
+        binary = self._binary_targets("reliability")
+        with self._scored(dataset, None, batch_size, calibrated=calibrated) as scores:
+            tables = {name: reliability(_rows_of(name, scores), bins, equal_width=equal_width) for name in binary}
+            named = [table.select(pl.lit(name).alias("target"), pl.all()) for name, table in tables.items()]
+            return pl.concat(named).collect(engine="streaming")
+
+    def _binary_targets(self, where: str) -> dict[str, str]:
+        binary = {name: objective for name, objective in self.objectives.items() if objective == BINARY}
+        if not binary:
+            raise SchemaError(
+                f"{where}: the targets {self.targets} are amounts, and only a probability can come true. Use a model "
+                "with a target that is not tagged REGRESSION."
+            )
+        return binary
+
+    def save_parts(self, folder: Path) -> None:
+        """Write what `calibrate` found."""
+        if self.calibrators:
+            write_json(folder / _CALIBRATION, {name: curve.describe() for name, curve in self.calibrators.items()})
+
+    def load_parts(self, folder: Path) -> None:
+        """Read what `save_parts` wrote."""
+        if (folder / _CALIBRATION).is_file():
+            found = read_json(folder / _CALIBRATION)
+            self.calibrators = {name: described_calibrator(curve) for name, curve in found.items()}
+
+    def predict(self, dataset: Dataset, *, calibrated: bool = True, batch_size: int = 16_384) -> Dataset:
+        """The rows with a column `<target>_score` for each target: a probability, or an amount.
+
+        `calibrated=False` gives the network's own scores where `calibrate` was called.
+        """
+        loader = Loader(dataset, batch_size, shuffle=False, columns=self.input_schema.column_names, targets=())
+        scores = pl.concat(self._scores(batch.features, calibrated=calibrated) for batch in loader)
+        new = Schema(ColumnSchema(name, "float32") for name in scores.columns)
+        return Dataset(dataset.compute().with_columns(scores), schema=dataset.schema + new)
+
+    def _scores(self, features: Mapping[str, Tensor], *, calibrated: bool) -> pl.DataFrame:
+        """A column `<target>_score` for each target, float32."""
+        curves = self.calibrators if calibrated else {}
+        scores = dict(zip(self.targets, self._probabilities(features).T.numpy(), strict=True))
+        return pl.DataFrame({f"{n}_score": curves[n].apply(s) if n in curves else s for n, s in scores.items()})
+
+
+def _rows_of(target: str, scores: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows as metrics read them."""
+    renamed = scores.with_columns(pl.col(f"{target}_score").alias(SCORE), pl.col(target).alias(LABEL))
+    return renamed.select(pl.col(SCORE), pl.col(LABEL), pl.selectors.by_name(GROUP, require_all=False))
