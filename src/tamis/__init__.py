@@ -20,18 +20,26 @@ _HOME = {
     "AUC": "tamis.evaluation.order_metrics",
     "Adagrad": "tamis.training.optimizers",
     "Adam": "tamis.training.optimizers",
+    "AutoIntModel": "tamis.models.auto_int",
     "AvgPrecisionAt": "tamis.evaluation.metrics",
     "Brier": "tamis.evaluation.probability_metrics",
     "Callback": "tamis.training.callbacks",
     "Checkpoint": "tamis.training.callbacks",
     "ColumnSchema": "tamis.schema",
+    "DCNModel": "tamis.models.dcn",
+    "DINModel": "tamis.models.din",
+    "DLRMModel": "tamis.models.dlrm",
     "Dataset": "tamis.data.dataset",
+    "DeepFMModel": "tamis.models.deep_fm",
     "ECE": "tamis.evaluation.probability_metrics",
+    "ESMM": "tamis.nn.experts",
     "EarlyStopping": "tamis.training.callbacks",
     "EmbeddingOptions": "tamis.nn.embeddings",
     "Encoder": "tamis.models.encoder",
     "ExactIndex": "tamis.index",
+    "FMModel": "tamis.models.deep_fm",
     "FaissIndex": "tamis.index",
+    "FinalMLPModel": "tamis.models.final_mlp",
     "GAUC": "tamis.evaluation.order_metrics",
     "History": "tamis.training.history",
     "HitRateAt": "tamis.evaluation.metrics",
@@ -39,13 +47,17 @@ _HOME = {
     "ItemCoverageAt": "tamis.evaluation.metrics",
     "Loader": "tamis.data.loader",
     "LogLoss": "tamis.evaluation.probability_metrics",
+    "LogisticRegressionModel": "tamis.models.logistic_regression",
     "MLPBlock": "tamis.nn.mlp",
+    "MLPModel": "tamis.models.mlp_model",
+    "MMoE": "tamis.nn.experts",
     "MRRAt": "tamis.evaluation.metrics",
     "MatrixFactorizationModel": "tamis.models.matrix_factorization",
     "NDCGAt": "tamis.evaluation.metrics",
     "NDCGByGroup": "tamis.evaluation.order_metrics",
     "NormalizedEntropy": "tamis.evaluation.probability_metrics",
     "NoveltyAt": "tamis.evaluation.metrics",
+    "PLE": "tamis.nn.experts",
     "PRAUC": "tamis.evaluation.order_metrics",
     "PopularityBasedSampler": "tamis.training.negatives",
     "PopularityBiasAt": "tamis.evaluation.metrics",
@@ -55,12 +67,14 @@ _HOME = {
     "Recommender": "tamis.recommender.recommender",
     "SGD": "tamis.training.optimizers",
     "Schema": "tamis.schema",
+    "SharedBottom": "tamis.nn.experts",
     "Subgraph": "tamis.features.subgraph",
     "Tags": "tamis.schema",
     "TamisError": "tamis.errors",
     "TopKEncoder": "tamis.models.top_k_encoder",
     "TwoTowerModel": "tamis.models.two_tower",
     "UniformSampler": "tamis.training.negatives",
+    "WideAndDeepModel": "tamis.models.wide_and_deep",
     "Workflow": "tamis.features.workflow",
     "build_index": "tamis.index",
     "datasets": "tamis.datasets",
@@ -133,11 +147,25 @@ if TYPE_CHECKING:
     from tamis.index import build_index as build_index
     from tamis.index import load_index as load_index
     from tamis.models import load_model as load_model
+    from tamis.models.auto_int import AutoIntModel as AutoIntModel
+    from tamis.models.dcn import DCNModel as DCNModel
+    from tamis.models.deep_fm import DeepFMModel as DeepFMModel
+    from tamis.models.deep_fm import FMModel as FMModel
+    from tamis.models.din import DINModel as DINModel
+    from tamis.models.dlrm import DLRMModel as DLRMModel
     from tamis.models.encoder import Encoder as Encoder
+    from tamis.models.final_mlp import FinalMLPModel as FinalMLPModel
+    from tamis.models.logistic_regression import LogisticRegressionModel as LogisticRegressionModel
     from tamis.models.matrix_factorization import MatrixFactorizationModel as MatrixFactorizationModel
+    from tamis.models.mlp_model import MLPModel as MLPModel
     from tamis.models.top_k_encoder import TopKEncoder as TopKEncoder
     from tamis.models.two_tower import TwoTowerModel as TwoTowerModel
+    from tamis.models.wide_and_deep import WideAndDeepModel as WideAndDeepModel
     from tamis.nn.embeddings import EmbeddingOptions as EmbeddingOptions
+    from tamis.nn.experts import ESMM as ESMM
+    from tamis.nn.experts import PLE as PLE
+    from tamis.nn.experts import MMoE as MMoE
+    from tamis.nn.experts import SharedBottom as SharedBottom
     from tamis.nn.mlp import MLPBlock as MLPBlock
     from tamis.recommender.recommender import Recommender as Recommender
     from tamis.schema import ColumnSchema as ColumnSchema

@@ -5,13 +5,15 @@ import pytest
 import tamis
 
 PUBLIC = {
-    "AUC", "Adagrad", "Adam", "AvgPrecisionAt", "Brier", "Callback", "Checkpoint", "ColumnSchema", "Dataset", "ECE",
-    "EarlyStopping", "EmbeddingOptions", "Encoder", "ExactIndex", "FaissIndex", "GAUC", "History", "HitRateAt",
-    "InBatchSampler", "ItemCoverageAt", "Loader", "LogLoss", "MLPBlock", "MRRAt", "MatrixFactorizationModel", "NDCGAt",
-    "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PRAUC", "PopularityBasedSampler", "PopularityBiasAt",
-    "PrecisionAt", "RMSE", "RecallAt", "Recommender", "SGD", "Schema", "Subgraph", "Tags", "TamisError", "TopKEncoder",
-    "TwoTowerModel", "UniformSampler", "Workflow", "__version__", "build_index", "datasets", "errors", "inspect",
-    "leave_last_out", "load_index", "load_model", "ops", "split_by_time", "unique_rows_by_features", "write_report",
+    "AUC", "Adagrad", "Adam", "AutoIntModel", "AvgPrecisionAt", "Brier", "Callback", "Checkpoint", "ColumnSchema",
+    "DCNModel", "DINModel", "DLRMModel", "Dataset", "DeepFMModel", "ECE", "ESMM", "EarlyStopping", "EmbeddingOptions",
+    "Encoder", "ExactIndex", "FMModel", "FaissIndex", "FinalMLPModel", "GAUC", "History", "HitRateAt",
+    "InBatchSampler", "ItemCoverageAt", "Loader", "LogLoss", "LogisticRegressionModel", "MLPBlock", "MLPModel",
+    "MMoE", "MRRAt", "MatrixFactorizationModel", "NDCGAt", "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PLE",
+    "PRAUC", "PopularityBasedSampler", "PopularityBiasAt", "PrecisionAt", "RMSE", "RecallAt", "Recommender", "SGD",
+    "Schema", "SharedBottom", "Subgraph", "Tags", "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler",
+    "WideAndDeepModel", "Workflow", "__version__", "build_index", "datasets", "errors", "inspect", "leave_last_out",
+    "load_index", "load_model", "ops", "split_by_time", "unique_rows_by_features", "write_report",
 }  # fmt: skip
 
 
