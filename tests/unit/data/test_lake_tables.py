@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from pyiceberg.catalog.sql import SqlCatalog
 
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError
@@ -13,7 +14,6 @@ SMALL = pl.DataFrame({"user": [1, 2, 3], "city": ["a", "b", None]})
 
 
 def test_a_delta_table_is_read_as_it_is_now(tmp_path: Path) -> None:
-    pytest.importorskip("deltalake", reason="the extra delta is not installed")
     SMALL.write_delta(tmp_path / "t")
     dataset = Dataset(tmp_path / "t")
     assert_frame_equal(dataset.compute(), SMALL)
@@ -25,8 +25,7 @@ def test_a_delta_table_is_read_as_it_is_now(tmp_path: Path) -> None:
 
 
 def test_an_iceberg_table_is_read_as_it_is_now(tmp_path: Path) -> None:
-    catalogs = pytest.importorskip("pyiceberg.catalog.sql", reason="the extra iceberg is not installed")
-    catalog = catalogs.SqlCatalog("here", uri=f"sqlite:///{tmp_path}/c.db", warehouse=f"file://{tmp_path}")
+    catalog = SqlCatalog("here", uri=f"sqlite:///{tmp_path}/c.db", warehouse=f"file://{tmp_path}")
     catalog.create_namespace("n")
     table = catalog.create_table("n.t", schema=SMALL.to_arrow().schema)
     table.append(SMALL.to_arrow())
