@@ -46,7 +46,7 @@ def test_other_columns_come_from_the_frame() -> None:
     assert both.to_dict(as_series=False) == {"price": [0.5, 1.0, None], "total": [2.0, 4.0, 8.0]}
     with pytest.raises(UnknownColumnError, match=r"LambdaOp: the data has no column 'totl'. Did you mean 'total'"):
         fitted(["price"] >> LambdaOp(lambda col, df: col / df["totl"]))
-    with pytest.raises(SettingError, match="LambdaOp: nothing but total is selected, which the function takes from"):
+    with pytest.raises(SettingError, match=r"LambdaOp: it only looks at 'total', and no other column is selected"):
         fitted(["total"] >> LambdaOp(lambda col, df: df["total"] * 2))
 
 

@@ -13,7 +13,7 @@ from tamis.errors import SettingError
 from tamis.features.ops.op import Column, GroupOp, Learned
 from tamis.features.trace import COLUMN, given_dtype, traced_value
 from tamis.features.values import polars_type
-from tamis.schema import ColumnSchema, Schema
+from tamis.schema import ColumnSchema
 
 T = TypeVar("T")
 _RESULT = "__tamis_result"
@@ -63,14 +63,6 @@ class LambdaOp(GroupOp):
     def reads(self) -> tuple[str, ...]:
         """What the function takes from the frame."""
         return tuple(self.dependency or ())
-
-    def check(self, columns: Schema) -> None:
-        """Refuse a selection of nothing but what the function takes from the frame."""
-        if not columns.column_names:
-            raise SettingError(
-                f"LambdaOp: nothing but {', '.join(self.reads)} is selected, which the function takes from `df`. "
-                "Take the column that it is put in the place of from the first argument."
-            )
 
     def apply(self, columns: Sequence[Column], learned: Learned) -> Sequence[pl.Expr]:
         """What the function gives for each column of the group."""
