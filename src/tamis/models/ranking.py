@@ -40,9 +40,6 @@ from tamis.training.optimizers import (
 from tamis.training.ranking_step import BINARY, RankingLoss, RankingStep
 from tamis.training.trainer import Trainer
 
-_CALIBRATION = "calibration.json"
-_ROWS_PER_PART = 1_000_000  # scores held in memory while a dataset is judged
-
 
 class RankingModel(ScoringModel):
     """Scores rows of (query, candidate): one probability, or amount, per target.
@@ -129,7 +126,7 @@ class RankingModel(ScoringModel):
             metrics: by default AUC and log loss of probabilities, RMSE of amounts.
             target_weights: how much each target counts in the loss; 1 by default.
             positive_weight: how much a positive row counts beside a negative one.
-            sample_weight: a column of row weights; it is no input then.
+            sample_weight: a column of row weights of the training data; leave it out of the model's schema.
             precision: of the matrix products in training: `"float32"`, `"bfloat16"`, or `"auto"`, which is bfloat16
                 where the processor multiplies it fast.
             run_eagerly: for debugging: plain float32 whatever `precision` says.
