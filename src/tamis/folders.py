@@ -25,6 +25,7 @@ except ImportError:  # Windows: leftovers of killed writers stay
     fcntl = None
 
 MANIFEST = "manifest.json"
+_BESIDE_DATA = {"schema.json", "counts.json"}  # what our writers of data put beside parquet
 _LEFTOVER_AGE_S = 60
 
 
@@ -68,11 +69,15 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _stranger_in(folder: Path) -> Path | None:
-    """The first thing in a folder that is neither ours as a whole nor parquet; hidden files count too."""
-    if (folder / MANIFEST).is_file() or (folder / "schema.json").is_file():
+    """The first thing in a folder that is neither ours as a whole nor parquet; hidden files count too.
+
+    A `schema.json` does not make a folder ours: people write one beside the raw data that they have.
+    """
+    if (folder / MANIFEST).is_file():
         return None
     for entry in sorted(folder.iterdir()):
-        stranger = _stranger_in(entry) if entry.is_dir() else None if entry.suffix == ".parquet" else entry
+        is_data = entry.suffix == ".parquet" or entry.name in _BESIDE_DATA
+        stranger = _stranger_in(entry) if entry.is_dir() else None if is_data else entry
         if stranger is not None:
             return stranger
     return None

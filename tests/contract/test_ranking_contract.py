@@ -23,7 +23,7 @@ from tamis.models.mlp_model import MLPModel
 from tamis.models.ranking import RankingModel
 from tamis.models.retrieval import RetrievalModel
 from tamis.models.wide_and_deep import WideAndDeepModel
-from tamis.nn.experts import PLE, MMoE, SharedBottom
+from tamis.nn.experts import ESMM, PLE, MMoE, SharedBottom
 from tamis.schema import ColumnSchema, Schema, Tags
 
 TRAIN, VALID = impressions(2000, seed=1), impressions(1000, seed=2)
@@ -192,3 +192,82 @@ def test_a_model_does_not_touch_the_callers_random_numbers() -> None:
     torch.manual_seed(5)
     fitted(MODELS["DeepFM"])
     assert torch.equal(torch.rand(1), expected)
+
+
+def weighted(weight: pl.Expr) -> Dataset:
+    frame = TRAIN.compute().with_columns(weight=weight)
+    return Dataset(frame, schema=TWO_TARGETS + ColumnSchema("weight", "float32"))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), None])
+def test_row_weights_that_are_no_weights_are_refused(wrong: float | None) -> None:
+    model = LogisticRegressionModel(SCHEMA)
+    model.compile(sample_weight="weight")
+    one = pl.when(pl.int_range(pl.len()) == 7).then(pl.lit(wrong)).otherwise(1.0).cast(pl.Float32)
+    with pytest.raises(DataError, match=r"the sample_weight 'weight' has 1 rows that are null, below 0 or not finite"):
+        model.fit(weighted(one), verbose=False)
+    with pytest.raises(DataError, match=r"the sample_weight 'weight' is 0 in every row"):
+        model.fit(weighted(pl.lit(0.0, pl.Float32)), verbose=False)
+
+
+def test_labels_and_scores_that_no_metric_can_be_about_are_refused() -> None:
+    model = fitted(MODELS["DeepFM"])
+    doubled = Dataset(VALID.compute().with_columns(pl.col("click") * 2), schema=TWO_TARGETS)
+    with pytest.raises(DataError, match=r"evaluate: the target 'click' holds values from 0 to 2, but is a probability"):
+        model.evaluate(doubled)
+    age = pl.when(pl.int_range(pl.len()) < 3).then(float("nan")).otherwise(pl.col("age")).cast(pl.Float32).alias("age")
+    with pytest.raises(DataError, match=r"evaluate: 3 rows have no finite score of 'click'"):
+        model.evaluate(Dataset(VALID.compute().with_columns(age), schema=TWO_TARGETS))
+
+
+@pytest.mark.parametrize("code", [-1, 23])
+def test_a_history_code_outside_its_table_is_refused(code: int) -> None:
+    model = fitted(MODELS["DIN"])
+    wrong = VALID.compute().with_columns(genres=pl.concat_list(pl.lit(code, pl.Int32)))
+    with pytest.raises(SettingError, match=rf"column 'genres': the code {code} is outside its 23 categories"):
+        model.predict(Dataset(wrong, schema=TWO_TARGETS))
+
+
+def test_a_chain_out_of_order_is_refused() -> None:
+    """A conversion without its click, and a target that is no chance."""
+    buy = ColumnSchema("buy", "float32").with_tags(Tags.TARGET)
+    frame = TRAIN.compute().with_columns(buy=1 - pl.col("click"))
+    model = MLPModel(SCHEMA + buy, heads=ESMM())
+    with pytest.raises(DataError, match=r"rows 'buy' happened without 'click', but ESMM takes the first target"):
+        model.fit(Dataset(frame, schema=TWO_TARGETS + buy), verbose=False)
+    with pytest.raises(SchemaError, match=r"ESMM is about chances, but one of \['click', 'dwell'\] is an amount"):
+        MLPModel(TWO_TARGETS, heads=ESMM())
+
+
+def test_targets_of_any_name_keep_apart() -> None:
+    """`group` is what metrics call the query, and `click_score` what `predict` calls a score."""
+    names = {"click": "group", "dwell": "group_score"}
+    renamed = Schema(column.with_name(names.get(column.name, column.name)) for column in TWO_TARGETS)
+    rows = Dataset(VALID.compute().rename(names), schema=renamed)
+    model, other = MLPModel(TWO_TARGETS), MLPModel(renamed)
+    found = other.evaluate(rows, metrics=["auc", "gauc", "rmse"])
+    expected = model.evaluate(VALID, metrics=["auc", "gauc", "rmse"])
+    assert [found["group_auc"], found["group_gauc"], found["group_score_rmse"]] == pytest.approx(
+        [expected["click_auc"], expected["click_gauc"], expected["dwell_rmse"]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: WideAndDeepModel(SCHEMA, wide=[]), "WideAndDeepModel: wide is empty"),
+        (lambda: AutoIntModel(SCHEMA, 0), "AutoIntModel: depth is 0"),
+        (lambda: AutoIntModel(SCHEMA, head_dim=0), "FieldAttention: head_dim is 0"),
+        (lambda: FinalMLPModel(SCHEMA, gate_hidden=0), "FinalMLPModel: gate_hidden is 0"),
+        (lambda: FinalMLPModel(SCHEMA, num_heads=0), "FinalMLPModel: num_heads is 0"),
+        (lambda: DINModel(with_history(SCHEMA), max_length=-1), "DINModel: max_length is -1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make: Callable[[], RankingModel], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        make()
+
+
+def test_a_width_of_a_column_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UnknownColumnError, match=r"embedding_dims: the data has no column 'usr_id'\. Did you mean"):
+        MLPModel(SCHEMA, embedding_options=EmbeddingOptions({"usr_id": 4}))

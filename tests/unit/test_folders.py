@@ -161,3 +161,14 @@ def test_a_saved_thing_replaces_no_folder_of_parquet(tmp_path: Path) -> None:
     ):
         pytest.fail("nothing is written")
     assert names(tmp_path / "data") == ["clicks.parquet"]
+
+
+def test_a_schema_beside_raw_data_does_not_make_the_folder_ours(tmp_path: Path) -> None:
+    """People inspect their raw folders and have the schema written there."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("schema.json", "events.csv", "rows.parquet"):
+        (raw / name).write_text("mine")
+    with pytest.raises(FormatError, match=r"the folder holds 'events.csv', which is no data of ours"), new_folder(raw):
+        pass
+    assert sorted(file.name for file in raw.iterdir()) == ["events.csv", "rows.parquet", "schema.json"]

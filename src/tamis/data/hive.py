@@ -13,6 +13,7 @@ from tamis.errors import DataError, SchemaError, SettingError
 from tamis.schema import Schema
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+_LONGEST = 200  # signs; file systems stop at 255 bytes, the column's name included
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _NUMBER = re.compile(r"0|-?[1-9]\d{0,17}")  # a code such as 007 stays a text
 
@@ -80,6 +81,10 @@ def check_partition(schema: Schema, columns: Sequence[str]) -> None:
     """
     for name in columns:
         column = schema[name]
+        if "=" in name or name.startswith("."):
+            raise SettingError(
+                f"Dataset.to_parquet: partition_on has {name!r}, which no folder's name can give back. Rename it first."
+            )
         if column.is_list or not re.fullmatch(r"u?int(8|16|32|64)|string|boolean|date", column.dtype):
             kind = f"list[{column.dtype}]" if column.is_list else column.dtype
             raise SchemaError(
@@ -99,4 +104,10 @@ def partition_folder(keys: Mapping[str, object]) -> str:
 def _value(value: object) -> str:
     if value is None:
         return _NULL
-    return quote(str(value).lower() if isinstance(value, bool) else str(value), safe="")
+    name = quote(str(value).lower() if isinstance(value, bool) else str(value), safe="")
+    if name == _NULL or len(name) > _LONGEST:
+        wrong = "stands for null" if name == _NULL else "is too long for a folder's name"
+        raise DataError(
+            f"Dataset.to_parquet: partition_on meets the value {str(value)[:60]!r}, which {wrong}. Leave it out."
+        )
+    return name

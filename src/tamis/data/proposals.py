@@ -193,6 +193,8 @@ def _text(report: ColumnReport) -> Proposal:
 
 def _list(report: ColumnReport, words: set[str]) -> Proposal:
     lengths = report.lengths
+    if report.dtype.startswith(("list", "array", "struct", "binary", "object")):
+        return Proposal(_tags(Tags.LIST), f"no op or model takes lists of {report.dtype} as they are")
     is_float = report.dtype.startswith("float")
     if is_float and lengths is not None and lengths.shortest == lengths.longest >= _EMBEDDING_WIDTH:
         return Proposal(_tags(Tags.EMBEDDING), f"vectors of {lengths.longest} numbers")

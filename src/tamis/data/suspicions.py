@@ -75,6 +75,7 @@ def _emptiness(report: ColumnReport) -> Iterator[Finding]:
 
 def _constant(report: ColumnReport) -> Iterator[Finding]:
     value = report.top[0][0] if report.top else report.minimum
+    value = f"{value[:60]}..." if isinstance(value, str) and len(value) > 63 else value
     if report.num_nulls:
         message = f"the only value is {value!r}; {report.null_share:.1%} of the rows are null."
         yield Finding("constant", report.name, message, "Keep only whether there is a value.")

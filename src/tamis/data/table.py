@@ -16,6 +16,7 @@ from tamis.data.source_files import find_files, is_url
 from tamis.errors import DataError, SettingError
 from tamis.schema import Schema
 
+_SMALL = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
 GUESSED_ROWS = 10_000  # rows that the types of a text file are guessed from; more cost time before the first row
 
 
@@ -95,12 +96,12 @@ class Table:
         if self.format == "csv":
             return _one_table([self._csv(some, options) for some in _by_separator(chosen)])
         if self.format == "jsonl":
-            return pl.scan_ndjson(
-                chosen,
-                infer_schema_length=GUESSED_ROWS,
-                schema_overrides=self.dtypes or None,
-                storage_options=options,
+            # Polars' reader panics on the small whole numbers, so these are read wide and cast.
+            wide = {name: pl.Int64() if dtype in _SMALL else dtype for name, dtype in self.dtypes.items()}
+            frame = pl.scan_ndjson(
+                chosen, infer_schema_length=GUESSED_ROWS, schema_overrides=wide or None, storage_options=options
             )
+            return frame.cast({name: dtype for name, dtype in self.dtypes.items() if dtype in _SMALL})
         return self._with_hive(chosen, options)
 
     def _csv(self, files: list[str], options: dict[str, Any] | None) -> pl.LazyFrame:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tamis.errors import UnknownNameError
-from tamis.evaluation.ranking_metric import SCORE, counts_by
+from tamis.evaluation.row_metric import SCORE, counts_by
 
 _Floats = NDArray[np.float64]
 _EPSILON = 1e-7  # scores are kept this far from 0 and 1 before their logit is taken, as in the log loss

@@ -10,7 +10,7 @@ from typing import ClassVar
 import polars as pl
 
 from tamis.errors import SettingError
-from tamis.evaluation.ranking_metric import GROUP, LABEL, SCORE, RankingMetric, counts_by
+from tamis.evaluation.row_metric import GROUP, LABEL, SCORE, RankingMetric, counts_by
 
 POSITIVE, NEGATIVE, COUNT = pl.col("positive"), pl.col("negative"), pl.col("count")
 

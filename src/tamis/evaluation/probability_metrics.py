@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from tamis.errors import SettingError
-from tamis.evaluation.ranking_metric import LABEL, SCORE, RankingMetric, counts_by
+from tamis.evaluation.row_metric import LABEL, SCORE, RankingMetric, counts_by
 
 
 def _log_loss(epsilon: float) -> pl.Expr:

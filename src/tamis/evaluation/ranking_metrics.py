@@ -12,7 +12,7 @@ import polars as pl
 from tamis.errors import UnknownNameError
 from tamis.evaluation.order_metrics import AUC, GAUC, PRAUC, NDCGByGroup
 from tamis.evaluation.probability_metrics import ECE, RMSE, Brier, LogLoss, NormalizedEntropy
-from tamis.evaluation.ranking_metric import GROUP, LABEL, SCORE, RankingMetric
+from tamis.evaluation.row_metric import GROUP, LABEL, SCORE, RankingMetric
 
 __all__ = [
     "AUC",

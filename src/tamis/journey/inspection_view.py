@@ -51,7 +51,14 @@ def _columns(inspection: Inspection) -> Table:
         distinct = f"{'~' if report.is_estimate else ''}{report.num_distinct:,}"
         tags = Text(", ".join(_outer(report.tags))) if report.tags else Text("none", "dim")
         nulls = f"{report.null_share:.1%}" if report.num_nulls else "-"
-        table.add_row(Text(report.name, "bold"), Text(_type(report)), nulls, distinct, Text(_holds(report)), tags)
+        table.add_row(
+            Text(" ".join(report.name.split()), "bold"),
+            Text(_type(report)),
+            nulls,
+            distinct,
+            Text(_holds(report)),
+            tags,
+        )
     return table
 
 

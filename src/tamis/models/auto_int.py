@@ -15,12 +15,15 @@ from tamis.nn.fields import Fields
 from tamis.nn.inputs import Inputs
 from tamis.nn.linear import OwnFirstOrder
 from tamis.nn.mlp import MLPBlock
+from tamis.nn.positive import need_positive
 from tamis.nn.ranking_network import Body, Reading
 from tamis.schema import Schema
 
 
 class AutoIntModel(RankingModel):
     """Layers of attention between the fields, with a linear part and, if asked for, dense layers beside it.
+
+    The linear part is not the paper's.
 
     Args:
         schema: inputs and targets.
@@ -47,6 +50,7 @@ class AutoIntModel(RankingModel):
         heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
+        need_positive("AutoIntModel", depth=depth)
         self.depth, self.num_heads, self.head_dim, self.deep_block = depth, num_heads, head_dim, deep_block
         super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 

@@ -11,10 +11,11 @@ from tamis.data.batch import OFFSETS, VALUES
 from tamis.errors import SchemaError
 from tamis.models.ranking import RankingModel
 from tamis.nn.attention import TargetAttention
-from tamis.nn.embeddings import EmbeddingOptions, table_name
+from tamis.nn.embeddings import EmbeddingOptions, check_codes, check_whole, table_name
 from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.mlp import MLPBlock
+from tamis.nn.positive import need_positive
 from tamis.nn.ranking_network import Body, Reading
 from tamis.nn.sequences import padded
 from tamis.schema import ColumnSchema, Schema
@@ -54,6 +55,7 @@ class DINModel(RankingModel):
     ) -> None:
         self.deep_block = deep_block or MLPBlock([200, 80])
         self.attention_hidden, self.max_length = attention_hidden, max_length
+        need_positive("DINModel", max_length=max_length)
         super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 
     def body(self, inputs: Inputs) -> Body:
@@ -95,7 +97,10 @@ class _DIN(Body):
 
     def _interest(self, attention: nn.Module, history: str, candidate: str, features: Mapping[str, Tensor]) -> Tensor:
         table, tables = self.table_of[history], self.plain.tables
-        codes = padded(features[history + VALUES], features[history + OFFSETS], self.max_length).long()
+        values = features[history + VALUES]
+        check_whole(values, history)
+        check_codes(values, [table.num_rows], [history])
+        codes = padded(values, features[history + OFFSETS], self.max_length).long()
         rows = torch.cat([features[candidate].long()[:, None], codes], dim=1) + table.first
         vectors = tables(table.width, rows.flatten()).view(*rows.shape, table.width)
         interest: Tensor = attention(vectors[:, 0], vectors[:, 1:], codes != 0)

@@ -64,7 +64,7 @@ class DLRMModel(RankingModel):
 class _DLRM(Body):
     def __init__(self, inputs: Inputs, bottom: MLPBlock, top: MLPBlock, dim: int) -> None:
         super().__init__()
-        num_numbers = sum(column.width or 1 for column in [*inputs.numbers, *inputs.vectors])
+        num_numbers = inputs.num_numbers
         self.inputs = inputs
         self.bottom = bottom.build(num_numbers) if num_numbers else None
         self.products = DotInteraction(len(inputs.fields) + (self.bottom is not None))

@@ -13,6 +13,7 @@ from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.experts import HeadSettings
 from tamis.nn.inputs import Inputs, input_width
 from tamis.nn.mlp import MLPBlock
+from tamis.nn.positive import need_positive
 from tamis.nn.ranking_network import Body, Reading
 from tamis.schema import Schema
 
@@ -57,8 +58,9 @@ class FinalMLPModel(RankingModel):
         self.second_block, self.num_heads = second_block or self.first_block, num_heads
         self.first_context, self.second_context = tuple(first_context), tuple(second_context)
         self.gate_hidden = gate_hidden
+        need_positive("FinalMLPModel", num_heads=num_heads, gate_hidden=gate_hidden)
         for block in (self.first_block, self.second_block):
-            if num_heads < 1 or block.dimensions[-1] % num_heads:
+            if block.dimensions[-1] % num_heads:
                 raise SettingError(
                     f"FinalMLPModel: num_heads={num_heads} does not divide a stack that ends at "
                     f"{block.dimensions[-1]}. Choose a divisor of both ends."
@@ -116,7 +118,8 @@ class _FinalMLP(Body):
         first, second = streams[0].width, streams[1].width
         self.width = first + second  # the heads add the linear part of the bilinear fusion
         self.bilinear = nn.Parameter(torch.empty(num_heads, first // num_heads, second // num_heads))
-        nn.init.xavier_normal_(self.bilinear)
+        for head in self.bilinear:  # one by one: of three dimensions the initialiser takes the wrong two
+            nn.init.xavier_normal_(head)
 
     def forward(self, features: Mapping[str, Tensor]) -> Reading:
         x = self.inputs(features)

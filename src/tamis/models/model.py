@@ -60,7 +60,7 @@ class Model(ABC):
         Metrics of your own are not among it: compile again after `load`.
 
         Raises:
-            NotFittedError: it was never trained.
+            NotFittedError: a retrieval model that knows no items yet.
         """
         with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
             write_json(folder / "settings.json", self.settings())

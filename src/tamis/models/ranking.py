@@ -21,9 +21,9 @@ from tamis.evaluation.ranking_metrics import (
 )
 from tamis.models.arguments import arguments_of, built
 from tamis.models.scoring import ScoringModel
-from tamis.models.target_check import check_targets
+from tamis.models.target_check import check_chain, check_targets, check_weights
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
-from tamis.nn.experts import HeadSettings
+from tamis.nn.experts import ESMM, HeadSettings
 from tamis.nn.inputs import Inputs, split_inputs
 from tamis.nn.precision import chosen_device, chosen_precision
 from tamis.nn.ranking_network import Body, Heads, RankingNetwork
@@ -37,7 +37,7 @@ from tamis.training.optimizers import (
     described_optimizer,
     optimizer_settings,
 )
-from tamis.training.ranking_step import BINARY, RankingLoss, RankingStep
+from tamis.training.ranking_step import BINARY, REGRESSION, RankingLoss, RankingStep
 from tamis.training.trainer import Trainer
 
 
@@ -71,6 +71,7 @@ class RankingModel(ScoringModel):
         if not len(self.target_schema) or not len(self.input_schema):
             missing = "target. Tag one with AddTags([Tags.TARGET])" if len(self.input_schema) else "input column"
             raise SchemaError(f"{type(self).__name__}: the schema has no {missing}.")
+        options.check_names(self.input_schema, where="embedding_dims")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             tables = EmbeddingTables(split_inputs(self.input_schema)[0], options)
@@ -83,6 +84,8 @@ class RankingModel(ScoringModel):
         """The part that reads the features, with fresh weights."""
 
     def _build_heads(self, body: Body) -> nn.Module:
+        if isinstance(self.heads, ESMM) and REGRESSION in self.objectives.values():
+            raise SchemaError(f"{type(self).__name__}: ESMM is about chances, but one of {self.targets} is an amount.")
         if body.width:
             return Heads(body.width, self.targets) if self.heads is None else self.heads.build(body.width, self.targets)
         if len(self.targets) > 1 or self.heads is not None:
@@ -190,11 +193,15 @@ class RankingModel(ScoringModel):
 
         Raises:
             UnknownColumnError: a column of the schema is missing.
-            DataError: no rows; a target with nulls, with one value only, or with values besides 0 and 1.
+            DataError: no rows; a target with nulls, with one value only, or with values besides 0 and 1; row weights
+                that are no weights.
             SettingError: a metric by query, and no column is tagged as the user's id.
             NonFiniteLossError: the loss became NaN or infinite.
         """
         check_targets(train, self.objectives)
+        check_chain(train, self.heads, self.targets)
+        if self._weights["sample_weight"] is not None:
+            check_weights(train, self._weights["sample_weight"])
         if validation_data is not None:
             self._group(None, self.metrics or ())
         self.calibrators = {}

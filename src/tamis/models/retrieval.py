@@ -13,7 +13,7 @@ import torch
 
 from tamis.data.dataset import Dataset, check_ids
 from tamis.data.loader import Loader
-from tamis.errors import NotFittedError, SchemaError, UnknownColumnError
+from tamis.errors import NotFittedError, SchemaError
 from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
 from tamis.evaluation.metrics import METRICS, Metric, NDCGAt, RecallAt, resolve_metrics
 from tamis.evaluation.top_k import check_k
@@ -23,7 +23,7 @@ from tamis.models.item_table import Catalogue, ItemTable
 from tamis.models.model import Model
 from tamis.models.top_k_encoder import TopKEncoder
 from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
-from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, table_name
+from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes
 from tamis.nn.inputs import split_inputs
 from tamis.nn.item_bias import ItemBias
 from tamis.nn.mlp import MLPBlock
@@ -43,6 +43,7 @@ from tamis.training.optimizers import (
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
 from tamis.training.trainer import Trainer
 
+_TUNING_QUERIES = 2000
 POPULARITY = "popularity_"  # before the metrics of the list that is the same for everybody
 
 
@@ -87,7 +88,7 @@ class RetrievalModel(Model, ABC):
         self.samplers, self.logits_temperature = tuple(samplers), logits_temperature
         self.l2_normalization, self.logq_correction = l2_normalization, logq_correction
         self.popularity_weight = popularity_weight
-        _check_widths(options, self.schema)
+        options.check_names(self.schema, where="embedding_dims")
         ends: dict[str, Any] = {"l2_normalization": l2_normalization, "item_bias": popularity_weight != 0}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -97,7 +98,6 @@ class RetrievalModel(Model, ABC):
         self.towers = TwoTowers(tables, query, item).eval()
         self.item_id: str = self.item_schema.select_by_tag(Tags.ITEM_ID).first.name
         self.items: ItemTable | None = None
-        self.metrics: tuple[str | Metric, ...] = (RecallAt(10), NDCGAt(10))
         self.compile()
 
     @property
@@ -135,8 +135,7 @@ class RetrievalModel(Model, ABC):
         chosen_precision(self.precision, torch.device("cpu"))
         self.loss = loss or "softmax"
         self._retrieval_loss(torch.float32)
-        if metrics is not None:
-            self.metrics = tuple(resolve_metrics(metrics))
+        self.metrics = (RecallAt(10), NDCGAt(10)) if metrics is None else tuple(resolve_metrics(metrics))
 
     def _retrieval_loss(self, precision: torch.dtype) -> RetrievalLoss:
         return RetrievalLoss(
@@ -334,7 +333,21 @@ class RetrievalModel(Model, ABC):
         )
         vectors = encode_rows(self.towers.candidate, rows).numpy()
         ids = rows.compute()[self.item_id].to_numpy().astype(np.int64)
-        return TopKEncoder.build(self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall)
+        return TopKEncoder.build(
+            self.query_encoder, vectors, ids, k=k, kind=index, target_recall=target_recall, queries=self._some_queries()
+        )
+
+    def _some_queries(self) -> np.ndarray[Any, Any] | None:
+        """Vectors of users to tune an index on, where a query is nothing but the user's id; otherwise nobody knows any.
+
+        With a popularity weight the items' own vectors would not do: their bias would count against itself.
+        """
+        user = self.query_schema.first
+        if len(self.query_schema) > 1 or user.is_list or not user.cardinality:
+            return None
+        codes = np.random.default_rng(0).permutation(user.cardinality)[:_TUNING_QUERIES]
+        rows = pl.DataFrame({user.name: pl.Series(codes, dtype=pl.Int64)})
+        return encode_rows(self.towers.query, Dataset(rows, schema=self.query_schema)).numpy()
 
     def compiled(self) -> dict[str, Any]:
         """What `compile` chose, as JSON can hold it."""
@@ -372,13 +385,6 @@ class RetrievalModel(Model, ABC):
         known = "not fitted" if self.items is None else f"{len(self.items):,} items"
         sides = f"query={self.query_schema.column_names}, item={self.item_schema.column_names}"
         return f"{type(self).__name__}({known}, {sides})"
-
-
-def _check_widths(options: EmbeddingOptions, schema: Schema) -> None:
-    known = {name for column in schema for name in (column.name, table_name(column))}
-    for name in options.embedding_dims:
-        if name not in known:
-            raise UnknownColumnError(name, sorted(known), where="embedding_dims")
 
 
 def _sides(schema: Schema) -> tuple[Schema, Schema]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
-from tamis.errors import SchemaError, SettingError
+from tamis.errors import DataError, SchemaError, SettingError
 from tamis.evaluation.calibration import Calibrator, calibration_method, described_calibrator, fit_calibrator
 from tamis.evaluation.probability_metrics import reliability
 from tamis.evaluation.ranking_metrics import (
@@ -81,12 +81,14 @@ class ScoringModel(Model):
 
         Raises:
             SettingError: a metric that none of the targets can have, or by query where no query is known.
+            DataError: labels of a probability besides 0 and 1, or scores that are not finite.
         """
         chosen = self.metrics if metrics is None else self._resolved(metrics, where="evaluate")
         group = self._group(group, chosen or ())
         found: dict[str, float] = {}
         with self._scored(dataset, group, batch_size, calibrated=calibrated) as scores:
             for name, objective in self.objectives.items():
+                _check_rows(name, _rows_of(name, scores), is_binary=objective == BINARY)
                 default = (AUC(), LogLoss()) if objective == BINARY else (RMSE(),)
                 suited = [metric for metric in chosen or default if objective == BINARY or not metric.needs_binary]
                 values = measure_rows(_rows_of(name, scores), suited)
@@ -135,9 +137,12 @@ class ScoringModel(Model):
     ) -> Iterator[pl.DataFrame]:
         columns = list(dict.fromkeys([*self.input_schema.column_names, *([group] if group else [])]))
         for batch in Loader(dataset, batch_size, shuffle=False, columns=columns, targets=self.targets):
-            frame = {name: batch.targets[name].float().numpy() for name in self.targets}
-            frame |= {GROUP: batch.features[group].numpy()} if group else {}
-            yield self._scores(batch.features, calibrated=calibrated).hstack(pl.DataFrame(frame))
+            # The words before the names keep targets called "group", or "a" and "a_score", apart.
+            scores = self._scores(batch.features, calibrated=calibrated)
+            frame = {f"score {name}": scores[f"{name}_score"] for name in self.targets}
+            frame |= {f"label {name}": pl.Series(batch.targets[name].float().numpy()) for name in self.targets}
+            frame |= {GROUP: pl.Series(batch.features[group].numpy())} if group else {}
+            yield pl.DataFrame(frame)
 
     def calibrate(self, dataset: Dataset, method: str = "isotonic", *, batch_size: int = 16_384) -> None:
         """Learn, for each probability, what share of rows with its score came true; `predict` then says that share.
@@ -224,5 +229,24 @@ class ScoringModel(Model):
 
 def _rows_of(target: str, scores: pl.LazyFrame) -> pl.LazyFrame:
     """The rows as metrics read them."""
-    renamed = scores.with_columns(pl.col(f"{target}_score").alias(SCORE), pl.col(target).alias(LABEL))
+    renamed = scores.with_columns(pl.col(f"score {target}").alias(SCORE), pl.col(f"label {target}").alias(LABEL))
     return renamed.select(pl.col(SCORE), pl.col(LABEL), pl.selectors.by_name(GROUP, require_all=False))
+
+
+def _check_rows(target: str, rows: pl.LazyFrame, *, is_binary: bool) -> None:
+    """Refuse rows that no metric can be about."""
+    other = (~pl.col(LABEL).is_in([0.0, 1.0])).sum() if is_binary else pl.lit(0)
+    counted = rows.select(
+        no_score=(~pl.col(SCORE).is_finite()).sum(), other=other, low=pl.min(LABEL), high=pl.max(LABEL)
+    )
+    without_score, other_labels, low, high = counted.collect(engine="streaming").row(0)
+    if without_score:
+        raise DataError(
+            f"evaluate: {without_score:,} rows have no finite score of {target!r}. Look for NaN and huge values in the "
+            "continuous columns, and fill or drop them."
+        )
+    if other_labels:
+        raise DataError(
+            f"evaluate: the target {target!r} holds values from {low:g} to {high:g}, but is a probability, which comes "
+            "true or not: 0 or 1. Give the data in the form that the model was trained on."
+        )

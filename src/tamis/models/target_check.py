@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError
+from tamis.nn.experts import ESMM, HeadSettings
 from tamis.training.ranking_step import BINARY
+
+
+def check_weights(dataset: Dataset, column: str) -> None:
+    """Refuse row weights that are no weights.
+
+    Raises:
+        UnknownColumnError: there is no such column.
+        DataError: one is null, NaN, infinite or below 0, or all are 0.
+    """
+    weight = pl.col(column).cast(pl.Float64)
+    rows = (
+        dataset.select([column])
+        .scan()
+        .select(wrong=(weight.is_null() | ~weight.is_finite() | (weight < 0)).fill_null(True).sum(), total=weight.sum())
+    )
+    wrong, total = Dataset(rows).compute().row(0)
+    if wrong:
+        raise DataError(
+            f"fit: the sample_weight {column!r} has {wrong:,} rows that are null, below 0 or not finite. Give "
+            "weights of 0 or more."
+        )
+    if not total:
+        raise DataError(f"fit: the sample_weight {column!r} is 0 in every row, so no row counts. Give other weights.")
+
+
+def check_chain(dataset: Dataset, heads: HeadSettings | None, targets: Sequence[str]) -> None:
+    """Refuse rows in which the second event of an ESMM's chain happened without the first.
+
+    Raises:
+        DataError: there are such rows.
+    """
+    if not isinstance(heads, ESMM):
+        return
+    first, second = targets
+    rows = dataset.select([first, second]).scan().select((pl.col(second) > pl.col(first)).sum().alias("wrong"))
+    wrong = Dataset(rows).compute().item()
+    if wrong:
+        raise DataError(
+            f"fit: in {wrong:,} rows {second!r} happened without {first!r}, but ESMM takes the first target for "
+            "what has to come before the second. Put the targets in their order in the schema, or drop these rows."
+        )
 
 
 def check_targets(dataset: Dataset, objectives: Mapping[str, str], *, where: str = "fit") -> None:

@@ -32,9 +32,19 @@ class TopKEncoder:
 
     @classmethod
     def build(
-        cls, encoder: Encoder, vectors: Any, ids: Any, *, k: int, kind: str, target_recall: float = 0.99
+        cls,
+        encoder: Encoder,
+        vectors: Any,
+        ids: Any,
+        *,
+        k: int,
+        kind: str,
+        target_recall: float = 0.99,
+        queries: Any = None,
     ) -> TopKEncoder:
         """An encoder over an index of these vectors [items, dim] and ids [items].
+
+        An approximate index is tuned on `queries` [n, dim], or where there are none on the items' own vectors.
 
         Raises:
             SettingError: k below 1 or larger than the number of items.
@@ -43,7 +53,7 @@ class TopKEncoder:
             raise SettingError(
                 f"to_top_k_encoder: k is {k}, but there are {len(ids)} candidates. Choose 1 to {len(ids)}."
             )
-        return cls(encoder, build_index(vectors, ids, kind=kind, k=k, target_recall=target_recall), k)
+        return cls(encoder, build_index(vectors, ids, kind=kind, k=k, target_recall=target_recall, queries=queries), k)
 
     def predict(self, data: Any, *, k: int | None = None, exclude: list[np.ndarray[Any, Any]] | None = None) -> Dataset:
         """The best items of each row of query features, in the rows' order.

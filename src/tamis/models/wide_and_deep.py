@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from tamis.errors import SettingError
 from tamis.models.ranking import RankingModel
 from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.experts import HeadSettings
@@ -45,6 +46,10 @@ class WideAndDeepModel(RankingModel):
         heads: HeadSettings | None = None,
         seed: int = 0,
     ) -> None:
+        if wide is not None and not wide:
+            raise SettingError(
+                "WideAndDeepModel: wide is empty, so there is no linear part. Name columns, or take MLPModel."
+            )
         self.deep_block, self.wide = deep_block or MLPBlock([256, 128]), None if wide is None else tuple(wide)
         super().__init__(schema, embedding_options=embedding_options, heads=heads, seed=seed)
 

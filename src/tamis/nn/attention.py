@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tamis.errors import SettingError
+from tamis.nn.positive import need_positive
 
 
 class FieldAttention(nn.Module):
@@ -23,6 +23,7 @@ class FieldAttention(nn.Module):
 
     def __init__(self, dim: int, *, head_dim: int = 16, num_heads: int = 2) -> None:
         super().__init__()
+        need_positive("FieldAttention", head_dim=head_dim, num_heads=num_heads)
         self.num_heads, self.width = num_heads, num_heads * head_dim
         self.query_key_value = nn.Linear(dim, 3 * self.width, bias=False)
         self.residual = nn.Linear(dim, self.width, bias=False)
@@ -53,8 +54,7 @@ class TargetAttention(nn.Module):
 
     def __init__(self, dim: int, *, hidden: int = 36) -> None:
         super().__init__()
-        if hidden < 1:
-            raise SettingError(f"TargetAttention: hidden is {hidden}. Choose 1 or more.")
+        need_positive("TargetAttention", hidden=hidden)
         self.weight = nn.Sequential(nn.Linear(4 * dim, hidden), nn.PReLU(), nn.Linear(hidden, 1))
 
     def forward(self, candidate: Tensor, history: Tensor, is_there: Tensor) -> Tensor:

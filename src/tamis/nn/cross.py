@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import SettingError
+from tamis.nn.positive import need_positive
 
 
 class CrossNetwork(nn.Module):
@@ -23,9 +24,9 @@ class CrossNetwork(nn.Module):
 
     def __init__(self, width: int, *, depth: int = 2, low_rank: int | None = None, num_experts: int = 1) -> None:
         super().__init__()
-        for name, value in (("depth", depth), ("low_rank", low_rank or 1), ("num_experts", num_experts)):
-            if value < 1:
-                raise SettingError(f"CrossNetwork: {name} is {value}. Choose 1 or more.")
+        need_positive(
+            "CrossNetwork", depth=depth, low_rank=1 if low_rank is None else low_rank, num_experts=num_experts
+        )
         if num_experts > 1 and low_rank is None:
             raise SettingError(f"CrossNetwork: {num_experts} experts want a low rank each. Give low_rank too.")
         layers: list[nn.Module] = []
@@ -56,8 +57,8 @@ class _Mixture(nn.Module):
         self.up = nn.Parameter(torch.empty(num_experts, low_rank, width))
         self.bias = nn.Parameter(torch.zeros(width))
         self.gate = nn.Linear(width, num_experts, bias=False)
-        for weight in (self.inner, self.up):
-            nn.init.xavier_uniform_(weight)
+        for expert in (*self.inner, *self.up):  # one by one: of three dimensions the initialiser takes the wrong two
+            nn.init.xavier_uniform_(expert)
 
     def forward(self, x: Tensor) -> Tensor:
         experts, rank, _ = self.up.shape

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tamis.errors import SchemaError, SettingError, UnknownNameError
+from tamis.errors import SchemaError, SettingError, UnknownColumnError, UnknownNameError
 from tamis.schema import ColumnSchema
 
 COMBINERS = ("mean", "sum", "max")
@@ -56,6 +56,17 @@ class EmbeddingOptions:
             )
         if not self.init_std >= 0:
             raise SettingError(f"EmbeddingOptions: init_std is {self.init_std}. Choose 0 or more.")
+
+    def check_names(self, columns: Iterable[ColumnSchema], *, where: str) -> None:
+        """Refuse widths of columns and domains that are not there.
+
+        Raises:
+            UnknownColumnError: with the nearest name.
+        """
+        known = sorted({name for column in columns for name in (column.name, table_name(column))})
+        for name in self.embedding_dims:
+            if name not in known:
+                raise UnknownColumnError(name, known, where=where)
 
     def width_of(self, column: ColumnSchema) -> int:
         """The embedding width of a column with a known cardinality."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from tamis.errors import SettingError
 from tamis.nn.mlp import MLPBlock
+from tamis.nn.positive import need_positive
 from tamis.nn.ranking_network import Reading
 
 _TOWER, _EXPERT = MLPBlock((64,)), MLPBlock((128,))
@@ -44,7 +45,7 @@ class MMoE:
     tower: MLPBlock = _TOWER
 
     def __post_init__(self) -> None:
-        _need_positive("MMoE", num_experts=self.num_experts)
+        need_positive("MMoE", num_experts=self.num_experts)
 
     def build(self, width: int, targets: Sequence[str]) -> nn.Module:
         """Heads over a hidden layer of this width."""
@@ -68,7 +69,7 @@ class PLE:
     tower: MLPBlock = _TOWER
 
     def __post_init__(self) -> None:
-        _need_positive("PLE", num_shared=self.num_shared, num_own=self.num_own, num_layers=self.num_layers)
+        need_positive("PLE", num_shared=self.num_shared, num_own=self.num_own, num_layers=self.num_layers)
 
     def build(self, width: int, targets: Sequence[str]) -> nn.Module:
         """Heads over a hidden layer of this width."""
@@ -193,9 +194,3 @@ def _mixed(gate: Tensor, experts: list[Tensor]) -> Tensor:
     """Experts [batch, width] each, weighted by the softmax of the gate [batch, experts]."""
     weights = torch.softmax(gate, dim=1)[:, :, None]
     return (torch.stack(experts, dim=1) * weights).sum(dim=1)
-
-
-def _need_positive(where: str, **numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise SettingError(f"{where}: {name} is {number}. Choose 1 or more.")

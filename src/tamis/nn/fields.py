@@ -31,7 +31,7 @@ class Fields(nn.Module):
             )
         dim = widths[0] if widths else options.embedding_dim_default
         self.inputs = inputs
-        num_numbers = sum(column.width or 1 for column in [*inputs.numbers, *inputs.vectors])
+        num_numbers = inputs.num_numbers
         self.numbers = (
             nn.Parameter(torch.empty(num_numbers, dim).normal_(std=options.init_std)) if num_numbers else None
         )

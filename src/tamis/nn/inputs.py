@@ -48,6 +48,11 @@ class Inputs(nn.Module):
         """The columns of `embeddings`, in its order."""
         return [*(column for columns in self.by_width.values() for column in columns), *self.lists]
 
+    @property
+    def num_numbers(self) -> int:
+        """Width of `continuous`."""
+        return sum(column.width or 1 for column in [*self.numbers, *self.vectors])
+
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """All inputs side by side."""
         parts = [self._scalars(width, columns, features) for width, columns in self.by_width.items()]

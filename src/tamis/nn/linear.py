@@ -26,7 +26,7 @@ class FirstOrder(nn.Module):
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.inputs = inputs
-        num_numbers = sum(column.width or 1 for column in [*inputs.numbers, *inputs.vectors])
+        num_numbers = inputs.num_numbers
         self.numbers = nn.Parameter(torch.zeros(num_numbers)) if num_numbers else None
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:

@@ -14,7 +14,8 @@ from tamis.nn.embeddings import EmbeddingTables
 class Reading(NamedTuple):
     """What a body makes of a batch: a hidden layer for the heads, and what is already a logit.
 
-    Shapes: hidden [batch, width] or None; logit [batch] or None. At least one of the two is there.
+    Shapes: hidden [batch, width] or None; logit [batch] or None. At least one of the two is there. Several targets
+    share the logit, so what it says should matter to all of them alike.
     """
 
     hidden: Tensor | None = None

@@ -292,3 +292,16 @@ def test_the_newest_description_of_an_iceberg_table_counts(tmp_path: Path) -> No
     assert newest_metadata("s3://b/t") == "s3://b/t"
     with pytest.raises(DataError, match=r"it has no metadata/\*.metadata.json. Give the folder of an Iceberg table."):
         newest_metadata(str(tmp_path / "metadata"))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint8", "uint16"])
+def test_small_whole_numbers_come_out_of_json_lines(tmp_path: Path, dtype: str) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": 1, "b": "x"}\n{"a": null, "b": "y"}\n')
+    dataset = Dataset(tmp_path / "x.jsonl", dtypes={"a": dtype})
+    assert dataset.schema["a"].dtype == dtype and dataset.compute()["a"].to_list() == [1, None]
+
+
+def test_a_number_too_large_for_its_type_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": 300}\n')
+    with pytest.raises(DataError, match="300"):
+        Dataset(tmp_path / "x.jsonl", dtypes={"a": "int8"}).compute()

@@ -410,3 +410,11 @@ def test_real_tables_get_the_tags_that_people_would_give(real_data: Path, file: 
     found = inspect(Dataset(real_data / f"{file}.parquet"), verbose=False)
     assert {name for name, tag in tags.items() if not found.schema[name].has_tag(tag)} == set()
     assert not {finding.kind for finding in found.findings} & {"leak", "few_ids", "unique_id", "future", "mixed_units"}
+
+
+def test_lists_of_lists_are_no_categories_and_a_long_constant_is_cut() -> None:
+    frame = pl.DataFrame({"deep": [[[1], [2]], [[3]]], "same": ["x" * 500] * 2, "n": [1, 2]})
+    found = inspect(Dataset(frame))
+    assert "categorical" not in found.columns[0].tags
+    messages = [finding.message for finding in found.findings if finding.column == "same"]
+    assert messages and all(len(message) < 150 for message in messages)

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
-from tamis.errors import SchemaError, SettingError, UnknownColumnError
+from tamis.errors import DataError, SchemaError, SettingError, UnknownColumnError
 from tamis.schema import ColumnSchema, Schema, Tags
 
 TEXTS = ["a", "a/b", "ü", None, "", "a=b", " x", "%41", "007", "..", "null", "?*[x]"]
@@ -95,3 +95,21 @@ def test_a_key_that_no_folder_can_be_named_after_is_refused(tmp_path, keys, kind
 def test_a_column_has_to_be_left(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"partition_on=\['x'\] names all columns. Leave one out."):
         Dataset(pl.DataFrame({"x": [1]})).to_parquet(tmp_path / "out", partition_on="x")
+
+
+@pytest.mark.parametrize("name", ["a=b", ".a"])
+def test_a_column_that_no_folder_can_name_is_refused(tmp_path: Path, name: str) -> None:
+    rows = Dataset(pl.DataFrame({name: ["x"], "b": [1]}))
+    with pytest.raises(SettingError, match=rf"partition_on has {name!r}, which no folder's name can give back"):
+        rows.to_parquet(tmp_path / "d", partition_on=[name])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"), [("__HIVE_DEFAULT_PARTITION__", "stands for null"), ("x" * 300, "is too long")]
+)
+def test_a_value_that_no_folder_can_name_is_refused(tmp_path: Path, value: str, wrong: str) -> None:
+    rows = Dataset(pl.DataFrame({"a": ["ok", value], "b": [1, 2]}))
+    with pytest.raises(DataError, match=rf"partition_on meets the value .*, which {wrong}"):
+        rows.to_parquet(tmp_path / "d", partition_on=["a"])
+    assert not list(tmp_path.iterdir())

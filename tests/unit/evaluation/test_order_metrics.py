@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.evaluation.order_metrics import NDCGByGroup
-from tamis.evaluation.ranking_metric import RankingMetric
 from tamis.evaluation.ranking_metrics import measure_rows
+from tamis.evaluation.row_metric import RankingMetric
 
 SCHEMA = {"score": pl.Float32, "label": pl.Float32, "group": pl.Int32}
 Rows = Sequence[tuple[float, float, int | None]]

@@ -9,8 +9,8 @@ import pytest
 
 from tamis.errors import SettingError
 from tamis.evaluation.probability_metrics import ECE, reliability
-from tamis.evaluation.ranking_metric import RankingMetric
 from tamis.evaluation.ranking_metrics import measure_rows
+from tamis.evaluation.row_metric import RankingMetric
 
 
 def rows_of(scores: Sequence[float], labels: Sequence[float]) -> pl.LazyFrame:

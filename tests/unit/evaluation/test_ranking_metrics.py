@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from tamis.errors import SettingError, UnknownNameError
-from tamis.evaluation.ranking_metric import RankingMetric
 from tamis.evaluation.ranking_metrics import (
     ECE,
     RANKING_METRICS,
@@ -16,6 +15,7 @@ from tamis.evaluation.ranking_metrics import (
     measure_rows,
     resolve_ranking_metrics,
 )
+from tamis.evaluation.row_metric import RankingMetric
 
 SCHEMA = {"score": pl.Float32, "label": pl.Float32, "group": pl.Int32}
 ROWS = pl.LazyFrame({"score": [0.25, 0.5, 0.75], "label": [0, 1, 1], "group": [1, 1, 2]}, schema=SCHEMA)

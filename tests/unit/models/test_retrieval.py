@@ -362,3 +362,25 @@ def test_a_training_that_broke_off_leaves_no_dropout_in_the_answers() -> None:
     assert found.equals(again)
     dims = [name for name in found.columns if name.isdigit()]
     assert np.array_equal(model.query_encoder.encode(found).numpy(), found.select(dims).to_numpy())
+
+
+def test_an_index_over_biased_vectors_tells_its_recall_on_users() -> None:
+    """The items' own vectors as queries would turn the bias against itself, and the recall told would be wrong."""
+    from tamis.data.dataset import Dataset
+    from tamis.index import ExactIndex
+    from tamis.models.tower_rows import encode_rows
+
+    generator = np.random.default_rng(0)
+    frame = pl.DataFrame({"user_id": generator.integers(3, 63, 6000), "item_id": (generator.pareto(0.7, 6000) * 3 + 3)})
+    frame = frame.select(pl.col("user_id").cast(pl.Int32), pl.col("item_id").clip(3, 2002).cast(pl.Int32))
+    schema = Schema([IDS["user_id"], IDS["item_id"].with_domain(2002)])
+    model = MatrixFactorizationModel(schema, 16, popularity_weight=0.7)
+    model.fit(Dataset(frame, schema=schema), batch_size=500, epochs=3, verbose=False)
+    built = model.to_top_k_encoder(k=10, index="hnsw", target_recall=0.5)
+    users = Dataset(pl.DataFrame({"user_id": pl.Series(range(3, 63), dtype=pl.Int32)}), schema=model.query_schema)
+    queries = encode_rows(model.towers.query, users).numpy()
+    items = model.catalogue()
+    exact = ExactIndex().build(items.vectors, items.ids).search(queries, 10).ids
+    found = built.index.search(queries, 10).ids
+    real = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)])
+    assert built.index.recall == pytest.approx(real, abs=0.1)

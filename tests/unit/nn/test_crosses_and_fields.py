@@ -113,3 +113,11 @@ def test_the_linear_part_adds_a_weight_for_each_category_and_number() -> None:
 def test_bottom_layers_of_another_width_are_refused() -> None:
     with pytest.raises(SettingError, match="DLRMModel: bottom_block ends at 8, but its vector meets embeddings of 4"):
         DLRMModel(SCHEMA, MLPBlock([8]), embedding_options=OPTIONS)
+
+
+def test_each_expert_of_a_mixture_starts_like_a_matrix_of_its_own() -> None:
+    """Xavier's uniform weights have a variance of 2 / (rows + columns)."""
+    torch.manual_seed(0)
+    mixture = CrossNetwork(400, depth=1, low_rank=32, num_experts=4).layers[0]
+    assert mixture.up.std().item() == pytest.approx((2 / 432) ** 0.5, rel=0.05)
+    assert mixture.inner.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
