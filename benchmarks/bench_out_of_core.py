@@ -1,12 +1,12 @@
 """Do fit, transform and save of data ten times larger than the memory finish within it?
 
-150 million rows of 18 columns, 21 GB as a frame, in a process that the system kills beyond 2 GiB (a control group, which
-counts files in memory too; RLIMIT_AS where none can be made). One id column has 20 million distinct values, so that its
-vocabulary and its look-up go to files. All 13 id columns are categorified, four floats filled and normalised.
+150 million rows of 18 columns, 21 GB as a frame, in a process that the system kills beyond 2 GiB (a control group,
+which counts files in memory too; RLIMIT_AS where none can be made). One id column has 20 million distinct values, so
+that its vocabulary and its look-up go to files. All 13 id columns are categorified, four floats filled and normalised.
 Reported: seconds; the most that the process held, without the pages of files that the system keeps as long as there is
 room (`peak_rss_mb` has those that are mapped); what it wrote to disk besides the results; and whether it ended well.
-With `--limit-mb 0` the same without a limit, with `--users 100000000` a vocabulary that does not fit at all, which takes
-three times as long. Six minutes and 30 GB of disk; not part of any test.
+With `--limit-mb 0` the same without a limit; with `--users 100000000` a vocabulary that does not fit at all, which
+takes three times as long. Six minutes and 30 GB of disk; not part of any test.
 """
 
 from __future__ import annotations

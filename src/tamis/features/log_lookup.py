@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tamis.errors import SettingError
+from tamis.errors import DataError, SettingError
 from tamis.features.hash_tables import key_function
 from tamis.features.lookup import kind_of, plain_values, positions
 from tamis.features.ops.op import Column, Learned, Op
@@ -45,9 +45,28 @@ def log_of(group: Sequence[Column], time: Column, **values: pl.Expr) -> Log:
 
 
 def together(parts: Sequence[Learned]) -> pl.DataFrame:
-    """The rows of several logs as one log."""
+    """The rows of several logs as one log, in the types of the first.
+
+    Raises:
+        DataError: a later one has values that these cannot hold, moments of a finer unit say.
+    """
     logs: list[pl.DataFrame] = [part[LOG] for part in parts]
-    return logs[0] if len(logs) == 1 else pl.concat(logs, how="vertical_relaxed").sort(logs[0].columns)
+    if len(logs) == 1:
+        return logs[0]
+    dtypes = logs[0].schema
+    return pl.concat([logs[0], *(_of_dtypes(log, dtypes) for log in logs[1:])]).sort(logs[0].columns)
+
+
+def _of_dtypes(log: pl.DataFrame, dtypes: pl.Schema) -> pl.DataFrame:
+    same = log.cast(dict(dtypes), strict=False)  # type: ignore[arg-type]
+    for name in log.columns:
+        lost = same[name].cast(log.schema[name], strict=False).ne_missing(log[name]).arg_true()
+        if len(lost):
+            raise DataError(
+                f"Workflow.update: {log[name][lost[0]]!r} does not fit into the {str(dtypes[name]).lower()} that the "
+                "workflow was fitted on. Cast the column to that first."
+            )
+    return same
 
 
 def keys_in(log: pl.DataFrame) -> list[str]:
@@ -85,6 +104,7 @@ class EventLog:
 
         def search(rows: pl.Series) -> pl.Series:
             times = rows.struct.field("time")
+            times = times.fill_nan(None) if times.dtype.is_float() else times  # no moment is not the end of time
             start, stop = self._entity(rows.struct.field("entity"), times)
             wanted = self.numbers(times)
             return answer(self, start, self.first_from(start, stop, wanted), wanted).alias(rows.name)

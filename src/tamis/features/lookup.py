@@ -28,7 +28,7 @@ def kind_of(dtype: Any) -> str:
     if name.startswith(("string", "categorical", "enum")):
         return "text"
     if name.startswith(("int", "uint", "float", "bool")):
-        return "number"
+        return "other" if name.endswith("128") else "number"  # no look-up holds so many digits
     plain = name.split("(")[0]
     return plain if plain in ("date", "datetime", "time", "duration") else "other"
 
@@ -186,7 +186,11 @@ class NumberLookup:
             return same.to_physical().cast(pl.Int64).fill_null(0).to_numpy(), inexact
         keys = values.cast(self.key_dtype, strict=False)
         if self.key_dtype == pl.Float64:  # adding 0.0 turns -0.0 into 0.0, so that equal floats have equal bits
-            return keys.fill_null(0.0).to_numpy() + 0.0, None
+            floats = keys.fill_null(0.0).to_numpy() + 0.0
+            if not values.dtype.is_integer():
+                return floats, None
+            # A large whole number may be none that a float can hold.
+            return floats, ~(keys.cast(values.dtype, strict=False) == values).fill_null(True).to_numpy()
         if not values.dtype.is_float() and keys.null_count() == values.null_count():
             return keys.fill_null(0).to_numpy(), None
         exact = keys.cast(values.dtype) == values

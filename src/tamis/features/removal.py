@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from tamis.errors import SettingError, UnknownColumnError
@@ -148,8 +148,8 @@ def _narrowed(op: Op, lost: list[str], units: list[Unit], left: Columns) -> Op:
     assert is_dataclass(op)
     gone = {*lost, *(unit.name for unit in units if not all(name in left.values for name in unit.columns))}
     changed = {
-        setting.name: {key: value for key, value in given.items() if key not in gone}
-        for setting in fields(op)
-        if isinstance(given := getattr(op, setting.name), Mapping) and gone & set(given)
+        name: {key: value for key, value in given.items() if key not in gone}
+        for name in op.by_column
+        if isinstance(given := getattr(op, name), Mapping) and gone & set(given)
     }
     return replace(op, **changed) if changed else op

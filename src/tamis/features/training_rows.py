@@ -9,6 +9,7 @@ import polars as pl
 
 from tamis.data.dataset import Dataset
 from tamis.data.reading import reading
+from tamis.features.lookup import kind_of, plain_values
 from tamis.features.node import Node, Selection, walk
 from tamis.features.ops.op import GroupOp
 from tamis.features.rows import ROW
@@ -22,13 +23,12 @@ def has_training_form(node: Node) -> bool:
 
 
 def fingerprint_of(node: Node, schema: Schema) -> dict[str, pl.Expr]:
-    """Expressions whose values tell the training rows, in their order, from others: by what those ops read of them."""
-    names = _read_by_those_ops(node, schema)
-    plain = [
-        name for name in names if name in schema and not schema[name].is_list
-    ]  # the op itself refuses unknown ones
-    # A short hash, so that no number of rows makes the sum overflow.
-    return {"rows": pl.len(), "hash": (pl.struct(*plain, ROW).hash(seed=0) % (1 << 31)).sum()}
+    """Expressions whose values tell the training rows, in their order, from others: by what those ops read of them.
+
+    Each column has a hash of its own, so that a part of the graph, which reads fewer, still knows the rows.
+    """
+    names = [name for name in _read_by_those_ops(node, schema) if name in schema and not schema[name].is_list]
+    return {"rows": pl.len(), **{f"hash {name}": _hash(name, schema[name].dtype) for name in names}}
 
 
 def is_training(node: Node, fingerprint: Mapping[str, Any], data: Dataset) -> bool:
@@ -39,7 +39,14 @@ def is_training(node: Node, fingerprint: Mapping[str, Any], data: Dataset) -> bo
     asked = fingerprint_of(node, data.schema)
     query = data.scan().with_row_index(ROW).select(expr.alias(name) for name, expr in asked.items())
     found = reading(lambda: query.collect(engine="streaming"), "Workflow.transform", data.files)
-    return dict(found.row(0, named=True)) == dict(fingerprint)
+    return all(fingerprint.get(name) == value for name, value in found.row(0, named=True).items())
+
+
+def _hash(name: str, dtype: str) -> pl.Expr:
+    """A number for a column's values in their order, the same whatever dtype of their kind they have."""
+    values = pl.col(name).cast(pl.Float64) if kind_of(dtype) == "number" else plain_values(pl.col(name), dtype)
+    # A short hash, so that no number of rows makes the sum overflow.
+    return (pl.struct(values.alias("value"), ROW).hash(seed=0) % (1 << 31)).sum()
 
 
 def _read_by_those_ops(node: Node, schema: Schema) -> list[str]:

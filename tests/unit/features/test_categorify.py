@@ -368,3 +368,28 @@ def test_a_table_with_more_codes_than_the_dtype_holds_is_refused() -> None:
     frame = pl.DataFrame({"a": range(100), "b": range(100)})
     with pytest.raises(SettingError, match="Categorify: 'a_b' has 205 codes, too many for int8"):
         Workflow(["a", "b"] >> Categorify(single_table=True, dtype="int8")).fit(frame)
+
+
+def test_signed_and_unsigned_columns_of_a_group_meet() -> None:
+    frame = pl.DataFrame({"a": [1, 2, 2], "b": [2**63 + 1, 1, 1]}, schema={"a": pl.Int64, "b": pl.UInt64})
+    workflow = Workflow([["a", "b"]] >> Categorify()).fit(frame)
+    assert workflow.decode("a", [3, 4, 5]).to_list() == [1, 2, 2**63 + 1]
+    assert workflow.transform(frame)["b"].to_list() == [5, 3, 3]
+    assert workflow.online().transform({"a": 2, "b": 2**63 + 1}) == {"a": 4, "b": 5}
+
+
+def test_a_group_that_no_whole_number_type_holds_is_refused() -> None:
+    frame = pl.DataFrame({"a": [-1], "b": [2**63 + 1]}, schema={"a": pl.Int64, "b": pl.UInt64})
+    with pytest.raises(DataError, match=r"whole numbers below 0 in one column and above the range of int64 in another"):
+        Workflow([["a", "b"]] >> Categorify()).fit(frame)
+
+
+def test_numbers_of_128_bits_are_refused() -> None:
+    frame = pl.DataFrame({"k": [2**70]}, schema={"k": pl.Int128})
+    with pytest.raises(DataError, match=r"Categorify: the column 'k' holds int128, which has no stable codes"):
+        Workflow(["k"] >> Categorify()).fit(frame)
+
+
+def test_a_whole_number_that_no_float_is_does_not_match_one() -> None:
+    workflow = Workflow(["a"] >> Categorify()).fit(pl.DataFrame({"a": [0.5, 2.0**53]}))
+    assert workflow.transform(pl.DataFrame({"a": [2**53, 2**53 + 1]}))["a"].to_list() == [4, 2]

@@ -29,7 +29,7 @@ def test_a_fitted_workflow_tells_its_passes_columns_rows_and_sizes() -> None:
             "",
             "pass 2 of fit",
             '  over the rows after Filter(f=[(col("click")) == (dyn int: 1)])',
-            "    Normalize()  count, mean, variance of price_n",
+            "    Normalize()  count, mean, variance, low, high of price_n",
             "",
             "transform",
             "  user_id  int32        user_id >> Categorify()",

@@ -43,9 +43,12 @@ def test_normalize_counts_the_leaves_of_lists_alike() -> None:
 
 
 def test_normalize_merges_parts_without_losing_digits() -> None:
-    parts = [{"count": 2, "mean": 1e9 + 1, "variance": 1.0}, {"count": 0, "mean": None, "variance": None},
-             {"count": 2, "mean": 1e9 + 5, "variance": 1.0}]  # fmt: skip
-    assert Normalize().merge(parts) == {"count": 4, "mean": 1e9 + 3, "variance": 5.0}
+    nothing = {"count": 0, "mean": None, "variance": None, "low": None, "high": None}
+    first = {"count": 2, "mean": 1e9 + 1, "variance": 1.0, "low": 1e9, "high": 1e9 + 2}
+    second = {"count": 2, "mean": 1e9 + 5, "variance": 1.0, "low": 1e9 + 4, "high": 1e9 + 6}
+    parts = [first, nothing, second]
+    ends = {"low": 1e9, "high": 1e9 + 6}
+    assert Normalize().merge(parts) == {"count": 4, "mean": 1e9 + 3, "variance": 5.0, **ends}
     assert Normalize().merge(parts[1:2])["count"] == 0
 
 
@@ -116,3 +119,28 @@ def test_fill_missing_can_say_what_it_filled() -> None:
 def test_a_fill_value_that_does_not_fit_is_refused(value, values) -> None:
     with pytest.raises(SettingError, match=r"FillMissing: fill_val=.* does not fit the column 'a'"):
         fitted(FillMissing(value), values)
+
+
+@pytest.mark.parametrize("value", [0.1, 4.35, 19.99, 99.95])
+def test_a_constant_fraction_becomes_zero_and_its_neighbours_stay_near(value) -> None:
+    """The mean of a thousand tenths is not exactly a tenth, and their variance not exactly 0."""
+    frame = pl.DataFrame({"c": [value] * 1000})
+    workflow = Workflow(["c"] >> Normalize()).fit(frame)
+    assert workflow.transform(frame)["c"].unique().to_list() == [0.0]
+    later = workflow.transform(pl.DataFrame({"c": [value + 0.001]}))["c"].item()
+    assert later == pytest.approx(0.001, rel=1e-3)
+
+
+def test_large_whole_numbers_meet_boundaries_exactly() -> None:
+    border = 1_700_000_000_000_000_101
+    frame = pl.DataFrame({"n": [border - 101, border - 1, border, border + 99]})
+    workflow = Workflow(["n"] >> Bucketize([border])).fit(frame)
+    assert workflow.transform(frame)["n"].to_list() == [0, 0, 1, 1]
+    assert [workflow.online().transform(row)["n"] for row in frame.to_dicts()] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.Float32])
+def test_boundaries_beyond_a_dtype_are_never_or_always_reached(dtype) -> None:
+    frame = pl.DataFrame({"n": pl.Series([0, 1, None, 100], dtype=dtype)})
+    workflow = Workflow(["n"] >> Bucketize([-1e30, 0.5, 1e30])).fit(frame)
+    assert workflow.transform(frame)["n"].to_list() == [1, 2, None, 2]

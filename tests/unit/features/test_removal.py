@@ -8,7 +8,18 @@ import pytest
 
 from tamis.data.dataset import Dataset
 from tamis.errors import NotFittedError, SettingError, UnknownColumnError
-from tamis.features.ops import Categorify, Dropna, FillMissing, Filter, GroupOp, Normalize, Op, Rename, TableOp
+from tamis.features.ops import (
+    AddProperties,
+    Categorify,
+    Dropna,
+    FillMissing,
+    Filter,
+    GroupOp,
+    Normalize,
+    Op,
+    Rename,
+    TableOp,
+)
 from tamis.features.subgraph import Subgraph
 from tamis.features.workflow import Workflow
 from tamis.schema import ColumnSchema, Schema, Tags
@@ -173,3 +184,9 @@ def test_what_cannot_be_removed_is_named() -> None:
         without(["a", "click"] >> Categorify(), "a", "click")
     with pytest.raises(NotFittedError, match=r"Workflow.remove_inputs: .* Call fit first"):
         Workflow(["a", "click"]).remove_inputs(["click"])
+
+
+def test_settings_that_are_no_dicts_by_column_stay_whole() -> None:
+    frame = pl.DataFrame({"user": [1], "unit": [2]})
+    workflow = Workflow(["user", "unit"] >> AddProperties(properties={"unit": "s"})).fit(frame)
+    assert workflow.remove_inputs("unit").output_schema["user"].properties["unit"] == "s"

@@ -9,7 +9,6 @@ from polars.testing import assert_frame_equal
 
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, SettingError, UnknownColumnError
-from tamis.features.lookup import bucket
 from tamis.features.ops import Categorify, Filter, TargetEncoding
 from tamis.features.workflow import Workflow
 from tamis.schema import ColumnSchema, Schema, Tags
@@ -17,10 +16,19 @@ from tamis.schema import ColumnSchema, Schema, Tags
 CLICKS = pl.DataFrame({"a": [1, 1, 1, 2, 2, None], "b": ["x", "x", "y", "x", "x", None], "y": [1, 1, 0, 0, 1, 0]})
 
 
+def splitmix(key):
+    """The mixing of 64 bits, written down apart from the library."""
+    mask = 2**64 - 1
+    key = (key + 0x9E3779B97F4A7C15) & mask
+    key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & mask
+    return key ^ (key >> 31)
+
+
 def fold_of(row, kfold=3, seed=42):
-    """Written down apart from the op: the seed moves the rows' numbers by its own bucket."""
-    start = int(bucket(np.array([seed], np.uint64), 2**31 - 1)[0]) << 32
-    return int(bucket(np.array([row + start], np.uint64), kfold)[0])
+    """The seed moves the rows' numbers by its own hash."""
+    start = (splitmix(seed) % (2**31 - 1)) << 32
+    return splitmix((row + start) & (2**64 - 1)) % kfold
 
 
 def encoded(frame, op, columns=("a",), **given):
@@ -309,3 +317,31 @@ def test_a_time_that_does_not_tell_moments_is_refused() -> None:
         timed(pl.DataFrame({"a": [1], "ts": ["x"], "y": [1]}))
     with pytest.raises(DataError, match="TargetEncoding: the target 'y' has no value but null and NaN"):
         timed(pl.DataFrame({"a": [1], "ts": [None], "y": [1]}, schema={"a": pl.Int8, "ts": pl.Int8, "y": pl.Int8}))
+
+
+def test_a_part_of_the_graph_still_knows_the_training_rows() -> None:
+    """Else `transform` would give each of them a mean with its own target in it."""
+    from tamis.features.subgraph import Subgraph
+
+    rows = pl.DataFrame({"user": ["a", "b"] * 20, "x": list(range(40)), "click": [i % 3 == 0 for i in range(40)]})
+    own = ["user"] >> TargetEncoding("click")
+    whole = Workflow(Subgraph("s", own) + (["x"] >> TargetEncoding("click", out_col="other"))).fit(rows)
+    expected = whole.transform(rows, training=True)["TE_user_click"]
+    assert not expected.equals(whole.transform(rows, training=False)["TE_user_click"])
+    for part in (whole.remove_inputs("x"), whole.get_subworkflow("s")):
+        assert part.transform(rows)["TE_user_click"].equals(expected)
+
+
+def test_training_rows_are_known_in_another_dtype_of_their_kind() -> None:
+    rows = pl.DataFrame({"user": ["a", "b"] * 20, "y": [float(i % 3) for i in range(40)]})
+    workflow = Workflow(["user"] >> TargetEncoding("y")).fit(rows)
+    same = rows.with_columns(pl.col("y").cast(pl.Int64), pl.col("user").cast(pl.Categorical))
+    assert workflow.transform(same).equals(workflow.transform(rows, training=True))
+
+
+def test_a_dict_of_means_outlives_the_removal_of_its_target() -> None:
+    rows = pl.DataFrame({"user": ["a", "b", "c"], "click": [1, 0, 1]})
+    workflow = Workflow(["user", "click"] >> TargetEncoding("click", target_mean={"click": 0.9})).fit(rows)
+    new = pl.DataFrame({"user": ["a", "z"]})
+    removed = workflow.remove_inputs("click").transform(new)["TE_user_click"]
+    assert removed.equals(workflow.transform(new.with_columns(click=0))["TE_user_click"])

@@ -173,3 +173,24 @@ def test_a_history_reaches_a_loader_as_a_list(tmp_path) -> None:
     written = workflow.transform(Dataset(CLICKS)).to_parquet(tmp_path / "out")
     batch = next(iter(Loader(written, 6, shuffle=False)))
     assert batch.features["item_history__offsets"].tolist() == [0, 0, 0, 1, 2, 2, 5]
+
+
+def test_an_update_in_a_finer_unit_is_refused_and_one_in_a_coarser_fits() -> None:
+    """Cut to the coarser unit, an event would seem earlier than it was, and rows before it would see it."""
+    moment = dt.datetime(2024, 1, 1)
+    frame = pl.DataFrame({"u": [1], "t": [moment + dt.timedelta(microseconds=1500)]})
+    workflow = Workflow(["u"] >> RollingCount("t", "1h")).fit(frame)
+    coarse = pl.DataFrame({"u": [1], "t": [moment]}, schema={"u": pl.Int64, "t": pl.Datetime("ms")})
+    workflow.update(coarse)
+    row = pl.DataFrame({"u": [1], "t": [moment + dt.timedelta(microseconds=1200)]})
+    assert workflow.transform(row)["u_count_1h"].to_list() == [1]  # the new one alone
+    assert workflow.online().transform(row.row(0, named=True)) == {"u_count_1h": 1}
+    late = Workflow(["u"] >> RollingCount("t", "1h")).fit(coarse)
+    with pytest.raises(DataError, match=r"Workflow.update: .* does not fit into the datetime.* that the"):
+        late.update(frame)
+
+
+def test_no_moment_is_not_the_end_of_time() -> None:
+    workflow = Workflow((["user"] >> Recency("ts")) + (["user"] >> RollingCount("ts", 100))).fit(CLICKS)
+    out = workflow.transform(pl.DataFrame({"user": ["a"], "item": [1], "ts": [float("nan")]}))
+    assert out.row(0) == (None, 0)

@@ -6,8 +6,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
 from tamis.errors import DataError, SettingError
@@ -37,6 +40,8 @@ class Bucketize(ColumnOp):
             none.
         DataError: a column has no finite number to take quantiles of.
     """
+
+    by_column: ClassVar[tuple[str, ...]] = ("boundaries",)
 
     boundaries: Sequence[float] | Mapping[str, Sequence[float]] | Callable[[str], Sequence[float]] | None = None
     quantiles: int | Sequence[float] | None = None
@@ -81,17 +86,15 @@ class Bucketize(ColumnOp):
 
     def apply(self, column: Column, learned: Learned) -> pl.Expr:
         """The number of the interval, int32."""
-        numbers = column.values.cast(pl.Float64).fill_nan(None)
-        boundaries = pl.lit(pl.Series(self._of(column.name, learned), dtype=pl.Float64))
-        reached = boundaries.search_sorted(numbers, side="right").cast(pl.Int32)
-        return pl.when(numbers.is_not_null()).then(reached)
+        reached = partial(_reached, boundaries=self._of(column.name, learned))
+        return column.values.map_batches(reached, return_dtype=pl.Int32, is_elementwise=True)
 
     def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online:
         """The number of the interval."""
         boundaries = self._of(column.name, learned)
 
         def reached(value: float | None) -> int | None:
-            return None if value is None or value != value else bisect_right(boundaries, float(value))
+            return None if value is None or value != value else bisect_right(boundaries, value)
 
         return reached
 
@@ -106,6 +109,22 @@ class Bucketize(ColumnOp):
             return found
         assert self.boundaries is not None and not callable(self.boundaries)
         return self.boundaries[name] if isinstance(self.boundaries, Mapping) else self.boundaries
+
+
+def _reached(numbers: pl.Series, boundaries: Sequence[float]) -> pl.Series:
+    """How many boundaries each number has reached; whole numbers are compared as such, whatever their size."""
+    if numbers.dtype.is_integer():
+        low, high = (-(2**63), 2**63 - 1) if numbers.dtype.is_signed_integer() else (0, 2**64 - 1)
+        whole = [low if one < low else math.ceil(one) for one in boundaries if one <= high]
+        at = np.searchsorted(
+            np.array(whole, np.int64 if low else np.uint64),
+            numbers.cast(pl.Int64 if low else pl.UInt64).fill_null(0).to_numpy(),
+            side="right",
+        )
+    else:
+        numbers = numbers.cast(pl.Float64).fill_nan(None)
+        at = np.searchsorted(np.array(boundaries, np.float64), numbers.fill_null(0.0).to_numpy(), side="right")
+    return pl.Series(numbers.name, at.astype(np.int32)).set(numbers.is_null(), None)
 
 
 class _Called(Mapping[str, tuple[float, ...]]):

@@ -63,6 +63,8 @@ class Categorify(ColumnOp):
         DataError: a column holds values that cannot be told apart safely (fractions as decimals, structs, bytes).
     """
 
+    by_column: ClassVar[tuple[str, ...]] = ("freq_threshold", "max_size", "num_buckets", "vocabs")
+
     joint: ClassVar[bool] = True
 
     freq_threshold: int | Mapping[str, int] = 0
@@ -122,6 +124,7 @@ class Categorify(ColumnOp):
         if len({kind_of(frame["value"].dtype) for frame in frames}) > 1:
             both = " and ".join(sorted({str(frame["value"].dtype) for frame in frames}))
             raise DataError(f"Categorify: a group holds both {both}. Cast its columns to one type.")
+        frames = _of_one_dtype(frames)
         together = pl.concat([frame.lazy() for frame in frames], how="vertical_relaxed")
         counts = most_frequent_first(together.group_by("value").agg(pl.col("count").sum()))
         return {"counts": collect(counts, sum(len(frame) for frame in frames))}
@@ -197,3 +200,19 @@ def _read_vocabulary(name: str, file: str | Path) -> pl.Series:
             f"Call the one with the values {name!r}."
         )
     return data.select(found).compute()[found].alias("value")
+
+
+def _of_one_dtype(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Counts whose values can stand in one column: int64 and uint64 meet in the one that holds all of them."""
+    found = {frame["value"].dtype for frame in frames}
+    if pl.UInt64 not in found or all(dtype.is_unsigned_integer() or dtype.is_float() for dtype in found):
+        return frames
+    least = min((frame["value"].min() or 0) for frame in frames if len(frame))
+    wanted = pl.UInt64 if least >= 0 else pl.Int64  # type: ignore[operator]
+    try:
+        return [frame.with_columns(pl.col("value").cast(wanted)) for frame in frames]
+    except pl.exceptions.InvalidOperationError as error:
+        raise DataError(
+            "Categorify: a group holds whole numbers below 0 in one column and above the range of int64 in another. "
+            "Encode them apart."
+        ) from error

@@ -52,6 +52,8 @@ class Groupby(TableOp):
         DataError: a column to group by holds lists or values that cannot be told apart.
     """
 
+    by_column: ClassVar[tuple[str, ...]] = ("aggs",)
+
     is_windowed: ClassVar[bool] = True
 
     groupby_cols: str | Sequence[str]

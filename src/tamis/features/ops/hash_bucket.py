@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
@@ -31,6 +32,8 @@ class HashBucket(ColumnOp):
         SettingError: num_buckets is out of its range, or lacks a column.
         DataError: a column holds values that cannot be told apart safely (decimals, structs, bytes).
     """
+
+    by_column: ClassVar[tuple[str, ...]] = ("num_buckets",)
 
     num_buckets: int | Mapping[str, int]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
@@ -32,6 +33,8 @@ class HashedCross(GroupOp):
         SettingError: num_buckets is out of its range, or lacks a group; a column is in no group.
         DataError: a column holds lists or values that cannot be told apart.
     """
+
+    by_column: ClassVar[tuple[str, ...]] = ("num_buckets",)
 
     num_buckets: int | Mapping[str, int]
 

@@ -24,8 +24,9 @@ class JoinGroupby(GroupOp):
 
     `[["a", "b"]] >> JoinGroupby(["price"], ["count", "mean"])` gives `a_b_count` (int32) and `a_b_price_mean`
     (float32). Null is a value like others. The count is of rows; the others leave out nulls and NaN, and are null where
-    nothing is left. `std` and `var` divide by the number less one, so they are null for a single one. A value that the
-    training rows do not have has the count and sum 0, and null for the others.
+    nothing is left, but for the sum, which is 0. `std` and `var` divide by the number less one, so they are null for a
+    single one. A value that the training rows do not have has the count and sum 0, and null for the others. Sums of
+    fractions may differ in their last digits from one fit to the next, as threads add up in any order.
 
     Args:
         cont_cols: columns of numbers, which are needed for learning alone.

@@ -38,9 +38,10 @@ class Normalize(ColumnOp):
         need_numbers(self, columns)
 
     def learn(self, column: Column) -> Mapping[str, pl.Expr | Counts]:
-        """How many numbers, their mean and their variance."""
+        """How many numbers, their mean and variance, and the ends, which tell a constant column without rounding."""
         numbers = _numbers(column)
-        return {"count": numbers.count(), "mean": numbers.mean(), "variance": numbers.var(ddof=0)}
+        moments = {"count": numbers.count(), "mean": numbers.mean(), "variance": numbers.var(ddof=0)}
+        return {**moments, "low": numbers.min(), "high": numbers.max()}
 
     def merge(self, parts: Sequence[Learned]) -> Learned:
         """Mean and variance of the parts together.
@@ -48,16 +49,17 @@ class Normalize(ColumnOp):
         Source: Chan, Golub and LeVeque, Updating Formulae for Computing Sample Variances, 1979.
         """
         count, mean, squares = 0, 0.0, 0.0
+        parts = [part for part in parts if part["count"]]
         for part in parts:
-            if not part["count"]:
-                continue
             together = count + part["count"]
             mean = mean if count else part["mean"]
             apart = part["mean"] - mean
             squares += part["variance"] * part["count"] + apart * apart * count * part["count"] / together
             mean += apart * part["count"] / together
             count = together
-        return {"count": count, "mean": mean, "variance": squares / count if count else 0.0}
+        moments = {"count": count, "mean": mean, "variance": squares / count if count else 0.0}
+        lows, highs = [part["low"] for part in parts], [part["high"] for part in parts]
+        return {**moments, "low": min(lows, default=None), "high": max(highs, default=None)}
 
     def finish(self, unit: Unit, found: Learned) -> Learned:
         """The mean and the deviation."""
@@ -67,6 +69,8 @@ class Normalize(ColumnOp):
             raise DataError(
                 f"Normalize: the column {unit.name!r} holds an infinite number. Filter or replace it first."
             )
+        if found["low"] == found["high"]:  # the mean of many equal fractions is a little off, and so is their variance
+            return {"mean": found["low"], "std": 0.0}
         return {"mean": found["mean"], "std": math.sqrt(found["variance"])}
 
     def apply(self, column: Column, learned: Learned) -> pl.Expr:

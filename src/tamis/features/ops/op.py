@@ -58,6 +58,7 @@ class Op:
 
     joint: ClassVar[bool] = False  # True: the columns of a nested list learn as one
     learns: ClassVar[bool] = True  # False: it never asks anything of the training rows
+    by_column: ClassVar[tuple[str, ...]] = ()  # the settings that may be dicts by column, or by a group's name
     kinds: ClassVar[dict[str, type[Op]]] = {}  # every op by its name, for loading
 
     def __init_subclass__(cls) -> None:

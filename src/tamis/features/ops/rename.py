@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tamis.errors import SettingError, UnknownColumnError
 from tamis.features.ops.op import ColumnOp, Learned
@@ -20,6 +21,8 @@ class Rename(ColumnOp):
     Raises:
         SettingError: not exactly one way is given, or one name is given for several columns.
     """
+
+    by_column: ClassVar[tuple[str, ...]] = ("names",)
 
     f: Callable[[str], str] | None = None
     postfix: str | None = None

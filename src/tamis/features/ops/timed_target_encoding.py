@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tamis.errors import DataError
 from tamis.features.grouped import need_keys, number
-from tamis.features.log_lookup import LOG, TIME, EventLog, Numbers, log_of, need_time, together
-from tamis.features.ops.op import Column, GroupOp, Learned, Online, Unit, polars_dtype
+from tamis.features.log_lookup import LOG, TIME, EventLog, Numbers, log_of, need_time
+from tamis.features.ops.event_log import EventLogOp
+from tamis.features.ops.op import Column, Learned, Online, Unit, polars_dtype
 from tamis.features.ops.target_settings import check_settings, described, given_mean, names_in, need_others
 from tamis.features.rounding import rounder
 from tamis.features.statistics import Ask
@@ -24,7 +25,7 @@ from tamis.schema import ColumnSchema, Schema
 
 
 @dataclass(frozen=True)
-class TimedTargetEncoding(GroupOp):
+class TimedTargetEncoding(EventLogOp):
     """What `TargetEncoding(target, time="ts")` is: each row sees the training rows strictly before its own time.
 
     The settings are those of TargetEncoding, without folds.
@@ -62,10 +63,6 @@ class TimedTargetEncoding(GroupOp):
         targets = columns[-len(self.learns_from) :]
         return {LOG: log_of(group, time, **{f"target_{i}": number(one, self) for i, one in enumerate(targets)})}
 
-    def merge(self, parts: Sequence[Learned]) -> Learned:
-        """The rows of all parts."""
-        return {LOG: together(parts)}
-
     def finish(self, unit: Unit, found: Learned) -> Learned:
         """The rows with a time."""
         log = found[LOG].filter(pl.col(TIME).is_not_null())
@@ -73,10 +70,6 @@ class TimedTargetEncoding(GroupOp):
             if not log[f"target_{i}"].count():
                 raise DataError(f"TargetEncoding: the target {name!r} has no value but null and NaN. Check the column.")
         return {LOG: log}
-
-    def update(self, learned: Learned, unit: Unit, found: Learned) -> Learned:
-        """The new rows too."""
-        return self.finish(unit, self.merge([learned, found]))
 
     def apply(self, columns: Sequence[Column], learned: Learned) -> Sequence[pl.Expr]:
         """What the earlier rows say."""
