@@ -22,7 +22,7 @@ _SPREAD = 2**31 - 3  # of one column's hash: with the codes before it, the large
 
 def crossed(columns: Sequence[Column], num_buckets: int) -> pl.Expr:
     """The bucket of each row's combination, 0 to `num_buckets - 1`; null is a value like others. Int32."""
-    state, *others = [_hashed(column).cast(pl.UInt64) for column in columns]
+    state, *others = [hashed(column, _SPREAD).cast(pl.UInt64) for column in columns]
     for i, other in enumerate(others, start=2):
         state = _buckets(state * 2**32 + other, num_buckets if i == len(columns) else _SPREAD).cast(pl.UInt64)
     return state.cast(pl.Int32) if others else _buckets(state, num_buckets)
@@ -30,7 +30,7 @@ def crossed(columns: Sequence[Column], num_buckets: int) -> pl.Expr:
 
 def crossed_online(columns: Sequence[ColumnSchema], num_buckets: int, tables: Tables) -> Callable[..., int]:
     """The same for one plain Python value of each column."""
-    code_of = [_hashed_online(column, tables) for column in columns]
+    code_of = [hashed_online(column, _SPREAD, tables) for column in columns]
     limits = [_SPREAD] * (len(columns) - 2) + [num_buckets]
 
     def cross(first: Any, *others: Any) -> int:
@@ -44,20 +44,21 @@ def crossed_online(columns: Sequence[ColumnSchema], num_buckets: int, tables: Ta
     return cross
 
 
-def _hashed(column: Column) -> pl.Expr:
-    """A number below 2**31 for each value; 1 for null."""
+def hashed(column: Column, num_buckets: int) -> pl.Expr:
+    """For each value OOV and a bucket above; 1 for null."""
     dtype = column.schema.dtype
     values, kind = plain_values(column.values, dtype), kind_of(dtype)
     if kind not in ("text", "number"):
         values = values.to_physical()
     nothing_known = pl.String if kind == "text" else pl.UInt64 if dtype == "uint64" else pl.Int64
-    return encoding(values, pl.Series([], dtype=nothing_known), _SPREAD)
+    return encoding(values, pl.Series([], dtype=nothing_known), num_buckets)
 
 
-def _hashed_online(column: ColumnSchema, tables: Tables) -> Callable[[Any], int]:
+def hashed_online(column: ColumnSchema, num_buckets: int, tables: Tables) -> Callable[[Any], int]:
+    """The same for one plain Python value."""
     is_float = column.dtype.startswith("float")
-    nothing_known = pl.Series([], dtype=pl.Int64() if is_float else polars_type(column))
-    return codes(nothing_known, _SPREAD, tables, of_floats=is_float)
+    dtype = pl.Int64() if is_float else polars_type(ColumnSchema(column.name, column.dtype))
+    return codes(pl.Series([], dtype=dtype), num_buckets, tables, of_floats=is_float)
 
 
 def _buckets(keys: pl.Expr, num_buckets: int) -> pl.Expr:

@@ -9,11 +9,9 @@ from typing import ClassVar
 import polars as pl
 
 from tamis.errors import DataError, SettingError
-from tamis.features.codes import codes
-from tamis.features.lookup import OOV, encoding, kind_of, plain_values
+from tamis.features.lookup import OOV, kind_of
 from tamis.features.ops.op import Column, ColumnOp, Learned, Online
 from tamis.features.table_store import Tables
-from tamis.features.values import polars_type
 from tamis.schema import ColumnSchema, Schema, Tags
 
 
@@ -56,18 +54,12 @@ class HashBucket(ColumnOp):
 
     def apply(self, column: Column, learned: Learned) -> pl.Expr:
         """The buckets, int32."""
-        values, kind = plain_values(column.values, column.schema.dtype), kind_of(column.schema.dtype)
-        if kind not in ("text", "number"):
-            values, kind = values.to_physical(), "number"
-        nothing_known = pl.String if kind == "text" else pl.UInt64 if column.schema.dtype == "uint64" else pl.Int64
-        codes = encoding(values, pl.Series([], dtype=nothing_known), self._of(column.name))
-        return pl.when(values.is_not_null()).then(codes - OOV)
+        code = hashed(column, self._of(column.name))
+        return pl.when(code >= OOV).then(code - OOV)
 
     def online(self, column: ColumnSchema, learned: Learned, tables: Tables) -> Online:
         """The bucket."""
-        is_float = column.dtype.startswith("float")
-        dtype = pl.Int64() if is_float else polars_type(ColumnSchema(column.name, column.dtype))
-        code = codes(pl.Series([], dtype=dtype), self._of(column.name), tables, of_floats=is_float)
+        code = hashed_online(column, self._of(column.name), tables)
         return lambda value: None if value is None or value != value else code(value) - OOV
 
     def describe(self, column: ColumnSchema, learned: Learned) -> ColumnSchema:
