@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from tamis.errors import DataError, SettingError
+from tamis.features.crossing import hashed, hashed_online
 from tamis.features.lookup import OOV, kind_of
 from tamis.features.ops.op import Column, ColumnOp, Learned, Online
 from tamis.features.table_store import Tables
