@@ -80,7 +80,7 @@ def quality_table(rows: list[Row]) -> str:
 def features_table(rows: list[Row]) -> str:
     """The same features three ways: seconds, memory, and how that compares."""
     lines: list[tuple[str, ...]] = []
-    names = {"tamis": "Tamis", "polars": "Polars by hand", "nvtabular": "NVTabular 23.8, CPU"}
+    names = {"tamis": "Tamis", "polars": "Polars by hand", "nvtabular": "NVTabular 23.8, a process per core"}
     for row in _of(rows, "features"):
         for name, title in names.items():
             found = row.get(name)
