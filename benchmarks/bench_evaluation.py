@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from measure import peak_mb, report
-from tamis.evaluation.catalogue import Pairs, judge, top_k
+from tamis.evaluation.list_judging import Pairs, judge, top_k
 
 REPEATS = 7
 

@@ -31,7 +31,7 @@ import tamis
 from bench_workflow import seed_graph
 from measure import peak_mb, report
 from tamis import Adam, Dataset, MLPBlock, NDCGAt, RecallAt, Tags, Workflow, datasets
-from tamis.evaluation.catalogue import Pairs, judge_lists
+from tamis.evaluation.list_judging import Pairs, judge_lists
 from tamis.ops import Categorify, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
 
 REAL_DATA = Path(os.environ.get("TAMIS_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -26,6 +26,8 @@ _HOME = {
     "Callback": "tamis.training.callbacks",
     "Checkpoint": "tamis.training.callbacks",
     "ColumnSchema": "tamis.schema",
+    "ConstantSchedule": "tamis.training.schedules",
+    "CosineSchedule": "tamis.training.schedules",
     "DCNModel": "tamis.models.dcn",
     "DINModel": "tamis.models.din",
     "DLRMModel": "tamis.models.dlrm",
@@ -37,7 +39,9 @@ _HOME = {
     "EmbeddingOptions": "tamis.nn.embeddings",
     "Encoder": "tamis.models.encoder",
     "ExactIndex": "tamis.index",
+    "ExponentialSchedule": "tamis.training.schedules",
     "FMModel": "tamis.models.deep_fm",
+    "FTRL": "tamis.training.ftrl",
     "FaissIndex": "tamis.index",
     "FinalMLPModel": "tamis.models.final_mlp",
     "GAUC": "tamis.evaluation.order_metrics",
@@ -45,7 +49,10 @@ _HOME = {
     "HitRateAt": "tamis.evaluation.metrics",
     "InBatchSampler": "tamis.training.negatives",
     "ItemCoverageAt": "tamis.evaluation.metrics",
+    "ItemItem": "tamis.recommender.sources.item_item",
+    "LinearSchedule": "tamis.training.schedules",
     "Loader": "tamis.data.loader",
+    "LightGBMModel": "tamis.models.lightgbm_model",
     "LogLoss": "tamis.evaluation.probability_metrics",
     "LogisticRegressionModel": "tamis.models.logistic_regression",
     "MLPBlock": "tamis.nn.mlp",
@@ -59,24 +66,30 @@ _HOME = {
     "NoveltyAt": "tamis.evaluation.metrics",
     "PLE": "tamis.nn.experts",
     "PRAUC": "tamis.evaluation.order_metrics",
+    "Popular": "tamis.recommender.sources.popular",
     "PopularityBasedSampler": "tamis.training.negatives",
     "PopularityBiasAt": "tamis.evaluation.metrics",
     "PrecisionAt": "tamis.evaluation.metrics",
     "RMSE": "tamis.evaluation.probability_metrics",
     "RecallAt": "tamis.evaluation.metrics",
+    "Recent": "tamis.recommender.sources.recent",
     "Recommender": "tamis.recommender.recommender",
     "SGD": "tamis.training.optimizers",
     "Schema": "tamis.schema",
     "SharedBottom": "tamis.nn.experts",
+    "SimilarItems": "tamis.recommender.sources.similar_items",
     "Subgraph": "tamis.features.subgraph",
     "Tags": "tamis.schema",
     "TamisError": "tamis.errors",
     "TopKEncoder": "tamis.models.top_k_encoder",
     "TwoTowerModel": "tamis.models.two_tower",
     "UniformSampler": "tamis.training.negatives",
+    "WeightAverage": "tamis.training.weight_averaging",
     "WideAndDeepModel": "tamis.models.wide_and_deep",
     "Workflow": "tamis.features.workflow",
+    "XGBoostModel": "tamis.models.xgboost_model",
     "build_index": "tamis.index",
+    "check_no_leakage": "tamis.data.leakage",
     "datasets": "tamis.datasets",
     "errors": "tamis.errors",
     "inspect": "tamis.data.inspection",
@@ -84,7 +97,10 @@ _HOME = {
     "load_index": "tamis.index",
     "load_model": "tamis.models",
     "ops": "tamis.ops",
+    "ranking_rows": "tamis.recommender.ranking_data",
     "split_by_time": "tamis.data.split",
+    "split_by_user": "tamis.data.random_split",
+    "split_random": "tamis.data.random_split",
     "unique_rows_by_features": "tamis.data.unique_rows",
     "write_report": "tamis.evaluation.report",
 }
@@ -116,7 +132,10 @@ if TYPE_CHECKING:
     from tamis import ops as ops
     from tamis.data.dataset import Dataset as Dataset
     from tamis.data.inspection import inspect as inspect
+    from tamis.data.leakage import check_no_leakage as check_no_leakage
     from tamis.data.loader import Loader as Loader
+    from tamis.data.random_split import split_by_user as split_by_user
+    from tamis.data.random_split import split_random as split_random
     from tamis.data.split import leave_last_out as leave_last_out
     from tamis.data.split import split_by_time as split_by_time
     from tamis.data.unique_rows import unique_rows_by_features as unique_rows_by_features
@@ -155,25 +174,33 @@ if TYPE_CHECKING:
     from tamis.models.dlrm import DLRMModel as DLRMModel
     from tamis.models.encoder import Encoder as Encoder
     from tamis.models.final_mlp import FinalMLPModel as FinalMLPModel
+    from tamis.models.lightgbm_model import LightGBMModel as LightGBMModel
     from tamis.models.logistic_regression import LogisticRegressionModel as LogisticRegressionModel
     from tamis.models.matrix_factorization import MatrixFactorizationModel as MatrixFactorizationModel
     from tamis.models.mlp_model import MLPModel as MLPModel
     from tamis.models.top_k_encoder import TopKEncoder as TopKEncoder
     from tamis.models.two_tower import TwoTowerModel as TwoTowerModel
     from tamis.models.wide_and_deep import WideAndDeepModel as WideAndDeepModel
+    from tamis.models.xgboost_model import XGBoostModel as XGBoostModel
     from tamis.nn.embeddings import EmbeddingOptions as EmbeddingOptions
     from tamis.nn.experts import ESMM as ESMM
     from tamis.nn.experts import PLE as PLE
     from tamis.nn.experts import MMoE as MMoE
     from tamis.nn.experts import SharedBottom as SharedBottom
     from tamis.nn.mlp import MLPBlock as MLPBlock
+    from tamis.recommender.ranking_data import ranking_rows as ranking_rows
     from tamis.recommender.recommender import Recommender as Recommender
+    from tamis.recommender.sources.item_item import ItemItem as ItemItem
+    from tamis.recommender.sources.popular import Popular as Popular
+    from tamis.recommender.sources.recent import Recent as Recent
+    from tamis.recommender.sources.similar_items import SimilarItems as SimilarItems
     from tamis.schema import ColumnSchema as ColumnSchema
     from tamis.schema import Schema as Schema
     from tamis.schema import Tags as Tags
     from tamis.training.callbacks import Callback as Callback
     from tamis.training.callbacks import Checkpoint as Checkpoint
     from tamis.training.callbacks import EarlyStopping as EarlyStopping
+    from tamis.training.ftrl import FTRL as FTRL
     from tamis.training.history import History as History
     from tamis.training.negatives import InBatchSampler as InBatchSampler
     from tamis.training.negatives import PopularityBasedSampler as PopularityBasedSampler
@@ -181,3 +208,8 @@ if TYPE_CHECKING:
     from tamis.training.optimizers import SGD as SGD
     from tamis.training.optimizers import Adagrad as Adagrad
     from tamis.training.optimizers import Adam as Adam
+    from tamis.training.schedules import ConstantSchedule as ConstantSchedule
+    from tamis.training.schedules import CosineSchedule as CosineSchedule
+    from tamis.training.schedules import ExponentialSchedule as ExponentialSchedule
+    from tamis.training.schedules import LinearSchedule as LinearSchedule
+    from tamis.training.weight_averaging import WeightAverage as WeightAverage

@@ -129,9 +129,9 @@ def recommend(
             rows = found.fill_nan(None).to_dicts()  # JSON has no NaN
             typer.echo(json.dumps(rows, indent=2, default=str))
         else:
-            from tamis.journey.console import print_table
+            from tamis.journey.console import print_recommended
 
-            print_table(found, "Recommended items")
+            print_recommended(found, "Recommended items")
 
 
 @cli.command()

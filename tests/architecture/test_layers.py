@@ -42,6 +42,8 @@ LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files t
     "onnx": {"models/onnx_export.py"},
     "onnxscript": {"models/onnx_export.py"},
     "onnxruntime": {"serving"},
+    "xgboost": {"models/xgboost_model.py"},
+    "lightgbm": {"models/lightgbm_model.py"},
     "ray": {"scale"},
     "redis": {"store"},
     "qdrant_client": {"index/qdrant.py"},

@@ -117,8 +117,8 @@ def test_what_compile_chose_is_saved_with_the_model(tmp_path: Path) -> None:
     model.fit(TRAIN, verbose=False)
     model.save(tmp_path / "m")
     loaded = load_model(tmp_path / "m")
-    assert loaded.optimizer == Adagrad(0.2, epsilon=1e-6)
-    assert (loaded.loss, loaded.precision) == ("bpr", "float32")
+    assert loaded.plan.optimizer == Adagrad(0.2, epsilon=1e-6)
+    assert (loaded.loss, loaded.plan.precision) == ("bpr", "float32")
     assert list(loaded.evaluate(VALID)) == list(model.evaluate(VALID))
 
 

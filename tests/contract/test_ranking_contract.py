@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ranking_world import INPUTS, SCHEMA, TWO_TARGETS, impressions
-from tamis import Checkpoint, EmbeddingOptions, MLPBlock, load_model
+from tamis import Checkpoint, EmbeddingOptions, LightGBMModel, MLPBlock, XGBoostModel, load_model
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, FormatError, SchemaError, SettingError, UnknownColumnError
 from tamis.models.auto_int import AutoIntModel
@@ -271,3 +271,26 @@ def test_settings_that_cannot_be_are_refused(make: Callable[[], RankingModel], m
 def test_a_width_of_a_column_that_is_not_there_is_refused() -> None:
     with pytest.raises(UnknownColumnError, match=r"embedding_dims: the data has no column 'usr_id'\. Did you mean"):
         MLPModel(SCHEMA, embedding_options=EmbeddingOptions({"usr_id": 4}))
+
+
+@pytest.mark.parametrize("make", [XGBoostModel, LightGBMModel])
+def test_trees_promise_the_same(make: type[XGBoostModel] | type[LightGBMModel], tmp_path: Path) -> None:
+    """One seed, one model; a saved model's scores; every target at once; targets that teach nothing; pairs."""
+    model, again = make(TWO_TARGETS.without(["genres"])), make(TWO_TARGETS.without(["genres"]))
+    for one in (model, again):
+        one.compile(learning_rate=0.2)
+        one.fit(TRAIN, num_trees=20, num_threads=1, verbose=False)
+    named = pl.selectors.ends_with("_score")
+    found = model.predict(VALID).compute().select(named)
+    assert found.equals(again.predict(VALID).compute().select(named))
+    model.save(tmp_path / "m")
+    loaded = load_model(tmp_path / "m")
+    assert isinstance(loaded, make)
+    assert loaded.predict(VALID).compute().select(named).equals(found)
+    with pytest.raises(FormatError, match=rf"it holds a {make.__name__}, no RetrievalModel"):
+        RetrievalModel.load(tmp_path / "m")
+    measured = model.evaluate(VALID)
+    assert set(measured) == {"click_auc", "click_log_loss", "dwell_rmse"}
+    assert measured["click_auc"] > 0.8
+    with pytest.raises(DataError, match=r"fit: the target 'click' is 1 in every row, so there is nothing to learn"):
+        model.fit(changed(pl.lit(1.0).cast(pl.Float32).alias("click")), verbose=False)

@@ -44,8 +44,8 @@ def test_users_get_items_of_their_kind_in_the_dtype_of_the_interactions(folder: 
     right = [kind_of(user) == kind_of(item) for user, item in found.select("user", "item").iter_rows()]
     assert sum(right) / len(right) > 0.95
     for asked in (["7", 7], [7.0, 7]):
-        assert recommender.recommend(asked, k=1)["source"].to_list() == ["retrieval"] * 2
-    assert recommender.recommend([7.5], k=1)["source"].to_list() == ["popularity"]
+        assert recommender.recommend(asked, k=1)["sources"].to_list() == [["retrieval"]] * 2
+    assert recommender.recommend([7.5], k=1)["sources"].to_list() == [["popularity"]]
     shown = recommender.recommend([1], k=24, exclude_seen=False, show=["title"])
     assert all(title.endswith(f"no. {item}") for item, title in shown.select("item", "title").iter_rows())
 

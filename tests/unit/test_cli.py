@@ -38,11 +38,11 @@ def test_recommendations_are_a_table_or_json(trained: Path) -> None:
     asked = ["recommend", str(trained), "--user", "u0", "--user", "nobody", "--k", "2", "--json"]
     as_json = RUNNER.invoke(cli, asked)
     rows = json.loads(as_json.stdout)
-    assert [(row["user"], row["rank"], row["source"]) for row in rows] == [
-        ("u0", 1, "retrieval"),
-        ("u0", 2, "retrieval"),
-        ("nobody", 1, "popularity"),
-        ("nobody", 2, "popularity"),
+    assert [(row["user"], row["rank"], row["sources"]) for row in rows] == [
+        ("u0", 1, ["retrieval"]),
+        ("u0", 2, ["retrieval"]),
+        ("nobody", 1, ["popularity"]),
+        ("nobody", 2, ["popularity"]),
     ]
     assert "Not known, so answered with the most popular items: nobody" in as_json.stderr
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tamis.data.batch import Batch
 from tamis.data.dataset import Dataset
+from tamis.data.grouped_rows import check_group, group_order, grouped_source
 from tamis.data.row_pool import Array, PoolColumn, RowPool, pool_column
 from tamis.data.row_source import Piece, RowSource, pieces_of, row_source
 from tamis.errors import DataError, SettingError
@@ -37,6 +38,12 @@ class Loader:
     epoch to epoch. A computation over files (a workflow's output, a filter) streams once into a temporary folder,
     which goes with the loader. With several ranks the number of batches may differ by one.
 
+    With `group`, rows that agree in this column come in the same batch, beside each other, and groups are shuffled: a
+    batch holds the groups that begin within its `batch_size` rows, so `batch_size` rows on average and less than
+    twice as many; there are `num_rows // batch_size` of them. A group of more than `batch_size` rows is cut into as
+    few parts of nearly one size as fit, by lot, and anew each epoch. Larger data than `buffer_rows` is sent to
+    buckets by group once, in a temporary folder.
+
     Args:
         dataset: columns of numbers, booleans, or lists or arrays of these. Nulls are refused, except that a null list
             is an empty one.
@@ -49,10 +56,11 @@ class Loader:
         rank: which part of the rows this loader hands out, of `world_size` parts that differ by at most one row.
         world_size: number of parts.
         buffer_rows: rows of a shuffle pool.
+        group: a column of whole numbers that says which rows to keep together; it is among the features too.
 
     Raises:
         UnknownColumnError: one of the columns or targets is not in the data.
-        DataError: no rows; a column that no tensor can hold; while iterating: a null, or a file that cannot be read.
+        DataError: a group column of other things than whole numbers; no rows; a column that no tensor can hold; while iterating: a null, or a file that cannot be read.
         SettingError: a setting out of its range.
     """
 
@@ -69,6 +77,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         buffer_rows: int = 2_000_000,
+        group: str | None = None,
     ) -> None:
         _check_at_least("batch_size", batch_size, 1)
         _check_at_least("seed", seed, 0)
@@ -78,10 +87,20 @@ class Loader:
             raise SettingError(f"Loader: rank is {rank}, but must be from 0 to {world_size - 1}. Give another rank.")
         self.batch_size, self.shuffle, self.seed, self.drop_last = batch_size, shuffle, seed, drop_last
         self.rank, self.world_size, self.buffer_rows = rank, world_size, buffer_rows
-        self._columns = _pool_columns(dataset, columns, targets)
+        if group is not None and (world_size > 1 or not shuffle):
+            raise SettingError(
+                f"Loader: group={group!r} keeps rows together while they are shuffled, all of them in one loader. "
+                "Leave `shuffle` on and `world_size` at 1, or leave `group` out."
+            )
+        self.group = group
+        self._columns = _pool_columns(dataset, columns, targets, group)
         if not self._columns:
             raise DataError("Loader: no columns are left to load. Name some in `columns`.")
-        self._source = row_source(dataset, [column.name for column in self._columns])
+        names = [column.name for column in self._columns]
+        if group is None:
+            self._source = row_source(dataset, names)
+        else:
+            self._source = grouped_source(dataset, names, group, pool_rows=buffer_rows)
         total = sum(self._source.group_rows)
         if total == 0:
             raise DataError("Loader: the dataset has no rows. Check the path and the filters before it.")
@@ -100,6 +119,8 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
+        if self.group is not None:
+            return max(self.num_rows // self.batch_size, 1)
         return self.num_rows // self.batch_size if self.drop_last else math.ceil(self.num_rows / self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -129,7 +150,7 @@ class Loader:
 
     def _order(self) -> dict[str, Any]:
         """Everything that the batches depend on, besides the position."""
-        names = ("seed", "num_rows", "batch_size", "shuffle", "drop_last", "rank", "world_size", "buffer_rows")
+        names = ("seed", "num_rows", "batch_size", "shuffle", "drop_last", "rank", "world_size", "buffer_rows", "group")
         layout = repr(([len(piece) for piece in self._pieces], self._columns))
         return {**{name: getattr(self, name) for name in names}, "layout": zlib.crc32(layout.encode())}
 
@@ -156,26 +177,43 @@ class Loader:
     def _rows(self, reader: _Reader, epoch: int, start: int) -> Iterator[RowPool]:
         """The rows of each batch; one that crosses the border of two pools is put together from both."""
         parts: list[RowPool] = []
-        missing, skip = self.batch_size, start * self.batch_size
+        skip = start * self.batch_size
         for number, pool in reader.pools_from(skip):
             if self.shuffle and pool.num_rows == self.num_rows:
                 self._kept = pool
-            at = max(skip - reader.rows_before[number], 0)
-            order = self._order_of(pool, epoch, number)
+            before = int(reader.rows_before[number])
+            order, starts = self._order_of(pool, epoch, number)
+            at = _first_start(starts, max(skip - before, 0))
             while at < pool.num_rows:
-                take = min(missing, pool.num_rows - at)
-                parts.append(pool.take(slice(at, at + take) if order is None else order[at : at + take]))
-                at, missing = at + take, missing - take
-                if missing == 0:
+                end = self._end_of(start) - before
+                stop = _first_start(starts, min(end, pool.num_rows))
+                parts.append(pool.take(slice(at, stop) if order is None else order[at:stop]))
+                at = stop
+                if at >= end:
                     yield RowPool.joined(parts)
-                    parts, missing = [], self.batch_size
+                    parts, start = [], start + 1
         if parts and not self.drop_last:
             yield RowPool.joined(parts)
 
-    def _order_of(self, pool: RowPool, epoch: int, number: int) -> Array | None:
+    def _end_of(self, batch: int) -> int:
+        """The row of the epoch at which a batch is full. Where groups are kept, the last one takes all that is left."""
+        if self.group is not None and batch == len(self) - 1:
+            return self.num_rows
+        return (batch + 1) * self.batch_size
+
+    def _order_of(self, pool: RowPool, epoch: int, number: int) -> tuple[Array | None, Array | None]:
+        """The order of a pool's rows, and the places in it at which a batch may start, if not anywhere."""
         if not self.shuffle:
-            return None
-        return np.random.default_rng((self.seed, epoch, number)).permutation(pool.num_rows)
+            return None, None
+        generator = np.random.default_rng((self.seed, epoch, number))
+        if self.group is None:
+            return generator.permutation(pool.num_rows), None
+        return group_order(pool.numbers(self.group), self.batch_size, generator)
+
+
+def _first_start(starts: Array | None, row: int) -> int:
+    """The first place from `row` on at which a batch may start."""
+    return row if starts is None else int(starts[np.searchsorted(starts, row)])
 
 
 def deal(pieces: Sequence[Piece], buffer_rows: int, generator: np.random.Generator) -> list[list[Piece]]:
@@ -246,15 +284,23 @@ class _Reader:
 
 
 def _pool_columns(
-    dataset: Dataset, columns: Sequence[str] | Schema | None, targets: Sequence[str] | Schema | None
+    dataset: Dataset,
+    columns: Sequence[str] | Schema | None,
+    targets: Sequence[str] | Schema | None,
+    group: str | None,
 ) -> tuple[PoolColumn, ...]:
     schema = dataset.schema
     target_names = _names(targets, default=schema.select_by_tag(Tags.TARGET))
     names = _names(columns, default=schema.without(target_names))
+    names += [group] if group is not None and group not in [*names, *target_names] else []
     dtypes = dataset.scan().collect_schema()
     chosen = [(schema[name], False) for name in names if name not in target_names]
     chosen += [(schema[name], True) for name in target_names]
-    return tuple(pool_column(column, dtypes[column.name], is_target=is_target) for column, is_target in chosen)
+    found = tuple(pool_column(column, dtypes[column.name], is_target=is_target) for column, is_target in chosen)
+    for column in found:
+        if column.name == group:
+            check_group(column)
+    return found
 
 
 def _names(names: Sequence[str] | Schema | None, *, default: Schema) -> list[str]:

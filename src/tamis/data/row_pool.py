@@ -104,6 +104,12 @@ class RowPool:
             _weave(self._matrices[dtype][start:end], parts)
         self._filled = end
 
+    def numbers(self, name: str) -> Array:
+        """A scalar column as a view: [rows]."""
+        dtype = next(column.dtype for column in self._columns if column.name == name)
+        view: Array = self._matrices[dtype][:, self._slots[name].start]
+        return view
+
     def take(self, rows: Array | slice) -> RowPool:
         """A pool of these rows: a copy for positions, a view for a slice."""
         taken = RowPool((), 0)

@@ -35,8 +35,10 @@ def leave_last_out(
     """
     if num_last < 1:
         raise SettingError(f"leave_last_out: num_last is {num_last}. Hold out at least one row per user.")
-    user = _known(dataset, user or _tagged(dataset, Tags.USER_ID, "leave_last_out", "user"), "leave_last_out")
-    keys = [] if order is None else [_known(dataset, order, "leave_last_out")]
+    user = known_column(
+        dataset, user or tagged_column(dataset, Tags.USER_ID, "leave_last_out", "user"), "leave_last_out"
+    )
+    keys = [] if order is None else [known_column(dataset, order, "leave_last_out")]
     row = pl.int_range(pl.len())
     place = pl.arg_sort_by(*keys, row).arg_sort() if keys else row
     from_end = pl.when(pl.len() > 2 * num_last).then(pl.len() - 1 - place.cast(pl.Int64)).otherwise(2 * num_last)
@@ -64,11 +66,10 @@ def split_by_time(
         SettingError: fractions that are not positive or do not add up to 1.
         DataError: a time is missing, or so many rows share a moment that a part would be empty.
     """
-    if len(fractions) < 2 or min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
-        raise SettingError(
-            f"split_by_time: fractions is {tuple(fractions)}. Give two or more positive shares that add up to 1."
-        )
-    column = _known(dataset, column or _tagged(dataset, Tags.TIME, "split_by_time", "column"), "split_by_time")
+    check_fractions(fractions, "split_by_time")
+    column = known_column(
+        dataset, column or tagged_column(dataset, Tags.TIME, "split_by_time", "column"), "split_by_time"
+    )
     times = dataset.select(column).compute()[column].sort()
     if times.null_count():
         raise DataError(f"split_by_time: {times.null_count():,} rows have no {column!r}. Drop or fill them first.")
@@ -84,14 +85,36 @@ def split_by_time(
     return tuple(dataset.filter(condition) for condition in [part < cuts[0], *inner, part >= cuts[-1]])
 
 
-def _tagged(dataset: Dataset, tag: str, where: str, setting: str) -> str:
+def check_fractions(fractions: Sequence[float], where: str) -> None:
+    """Refuse shares of parts that do not make a whole.
+
+    Raises:
+        SettingError: fewer than two, one that is not positive, or a sum other than 1.
+    """
+    if len(fractions) < 2 or min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise SettingError(
+            f"{where}: fractions is {tuple(fractions)}. Give two or more positive shares that add up to 1."
+        )
+
+
+def tagged_column(dataset: Dataset, tag: str, where: str, setting: str) -> str:
+    """The first column with the tag.
+
+    Raises:
+        SchemaError: there is none; the message says which setting names one.
+    """
     found = dataset.schema.select_by_tag(tag).column_names
     if not found:
         raise SchemaError(f"{where}: no column is tagged {tag!s}. Tag one, or name it with `{setting}=`.")
     return found[0]
 
 
-def _known(dataset: Dataset, column: str, where: str) -> str:
+def known_column(dataset: Dataset, column: str, where: str) -> str:
+    """The column, if the dataset has it.
+
+    Raises:
+        UnknownColumnError: it has not.
+    """
     if column not in dataset.schema:
         raise UnknownColumnError(column, dataset.column_names, where=where)
     return column

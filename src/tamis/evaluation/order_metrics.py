@@ -23,6 +23,7 @@ class AUC(RankingMetric):
     """
 
     short_name: ClassVar[str] = "auc"
+    reads_order: ClassVar[bool] = True
     needs_binary: ClassVar[bool] = True
 
     def value(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -42,6 +43,7 @@ class GAUC(RankingMetric):
     """
 
     short_name: ClassVar[str] = "gauc"
+    reads_order: ClassVar[bool] = True
     needs_group: ClassVar[bool] = True
     needs_binary: ClassVar[bool] = True
 
@@ -77,6 +79,7 @@ class PRAUC(RankingMetric):
     """
 
     short_name: ClassVar[str] = "pr_auc"
+    reads_order: ClassVar[bool] = True
     needs_binary: ClassVar[bool] = True
 
     def value(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -102,6 +105,7 @@ class NDCGByGroup(RankingMetric):
 
     k: int = 10
     short_name: ClassVar[str] = "ndcg_by_group"
+    reads_order: ClassVar[bool] = True
     needs_group: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

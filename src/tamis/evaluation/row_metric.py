@@ -14,12 +14,13 @@ class RankingMetric(ABC):
     """A number about rows with a `score` (a probability, for binary targets) and a `label`.
 
     Rows also have a `group`, the query that they belong to, where the metric `needs_group`. One that `needs_binary`
-    has no meaning for labels besides 0 and 1.
+    has no meaning for labels besides 0 and 1; one that `reads_order` alone takes scores of any scale.
     """
 
     short_name: ClassVar[str]
     needs_group: ClassVar[bool] = False
     needs_binary: ClassVar[bool] = False
+    reads_order: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -118,6 +118,21 @@ class Workflow:
             raise SettingError(f"Workflow.transform: a {type(data).__name__} is no Dataset. Wrap it: Dataset(...).")
         return data.map(self._columns_of(data, fitted, training), self._output_schema)
 
+    def kept_rows(self, dataset: Dataset) -> pl.Series:
+        """Numbers of the rows that the workflow's filters keep, from 0, in order: what `transform` gives, row by row.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            UnknownColumnError: a column is missing.
+            SettingError: an op makes other rows, by groups say, so that none of them is one of the dataset's.
+        """
+        fitted = self._need_fitted("kept_rows")
+        check_columns(fitted, dataset.schema, where="kept_rows")
+        rows = fitted.columns.rows.of(dataset.scan().with_row_index(ROW))
+        if ROW not in rows.collect_schema():
+            raise SettingError("Workflow.kept_rows: an op makes rows of its own. Leave it out of this workflow.")
+        return rows.select(ROW).collect(engine="streaming")[ROW]
+
     def fit_transform(self, data: Data) -> Data:
         """`fit`, then `transform` the same rows."""
         return self.fit(data).transform(data, training=True)

@@ -21,6 +21,12 @@ def print_table(frame: pl.DataFrame, title: str) -> None:
     Console(file=sys.stdout).print(table)
 
 
+def print_recommended(frame: pl.DataFrame, title: str) -> None:
+    """Recommended items as a table, without the retrieval score where it is the score itself."""
+    is_same = frame["score"].equals(frame["retrieval_score"].alias("score"))
+    print_table(frame.drop("retrieval_score") if is_same else frame, title)
+
+
 def _cell(value: Any) -> Text:
     """As Text, in which a title such as "[Rec] :) " is no markup."""
     if isinstance(value, float):

@@ -13,14 +13,16 @@ import torch
 
 import tamis
 from tamis import Dataset, EarlyStopping, MLPBlock, NDCGAt, RecallAt, Recommender, Tags, Workflow, datasets
-from tamis.evaluation.catalogue import Pairs, judge_lists
+from tamis.evaluation.list_judging import Pairs, judge_lists
 from tamis.evaluation.report import write_report
 from tamis.features.node import Node
 from tamis.folders import saving, write_json
+from tamis.index import Index
 from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
-from tamis.journey.console import print_table
+from tamis.journey.console import print_recommended
 from tamis.journey.pipeline import KIND, MONITOR, VERSION, bars, compared, curves, stage, train
 from tamis.ops import Categorify, Filter, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
+from tamis.recommender.sources.retrieval_source import Retrieval
 
 Say = Callable[[str], None]
 METRICS = (RecallAt(10), NDCGAt(10))
@@ -91,10 +93,9 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
             told(f"two towers, {history.num_epochs} epochs at {history.last()['rows_per_s']:,.0f} rows/s")
         with stage(say, "index", unit="items") as told:
             shown = pl.concat([part.compute() for part in raw]).select("item_id", *ITEM_FEATURES)
-            recommender = Recommender.build(
-                model, workflow, fitting, items=shown.unique("item_id", keep="first", maintain_order=True), seed=seed
-            )
-            recall = f"recall {recommender.index.recall:.3f} of exact search"
+            source = Retrieval(model, seed=seed)
+            recommender = Recommender(source).fit(workflow, fitting, items=shown)
+            recall = f"recall {source.index.recall:.3f} of exact search"
             told(f"{recommender.num_items:,} items, {recall}", recommender.num_items)
         with stage(say, "evaluate", unit="users") as told:
             metrics = recommender.evaluate(raw[2], metrics=METRICS, exclude_seen=False)
@@ -113,7 +114,7 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
             "Two towers on synthetic Ali-CCP",
             history=curves(history),
             bars=bars(metrics, oracle),
-            facts=_facts(recommender, num_rows, fitting.num_rows),
+            facts=_facts(recommender, source.index, num_rows, fitting.num_rows),
             tables=recommended,
         )
     _goodbye(output, users[0], say, held_out="data/test")
@@ -129,10 +130,10 @@ def movielens_demo(data: Path, output: Path, *, epochs: int | None, seed: int, s
         watched = Dataset(config.data.interactions).compute()
     known = watched["user_id"].unique(maintain_order=True)
     users = known.gather([0, len(known) // 6, len(known) // 3]).to_list()
-    assert recommender.items is not None
+    movies = recommender.catalogue.columns.hstack([recommender.catalogue.ids])
     for user in users:
         last = watched.filter(pl.col("user_id") == user).sort("position").tail(5)
-        titles = last.join(recommender.items, on="movie_id", how="left", maintain_order="left")["title"]
+        titles = last.join(movies, on="movie_id", how="left", maintain_order="left")["title"]
         say(f"  user {user} watched last: {'; '.join(titles.to_list())}")
     _show(recommender, users, MOVIELENS_SHOWN)
     _goodbye(output, users[0], say, show="title")
@@ -182,17 +183,17 @@ def _show(recommender: Recommender, users: list[Any], columns: tuple[str, ...]) 
     for user in users:
         one = found.filter(pl.col(recommender.user_id) == user).drop(recommender.user_id)
         tables[f"Ten items for user {user}"] = one
-        print_table(one, f"Ten items for user {user}")
+        print_recommended(one, f"Ten items for user {user}")
     return tables
 
 
-def _facts(recommender: Recommender, num_rows: int, num_clicks: int) -> list[tuple[str, str]]:
+def _facts(recommender: Recommender, index: Index, num_rows: int, num_clicks: int) -> list[tuple[str, str]]:
     return [
         ("rows", f"{num_rows:,}"),
         ("clicks trained on", f"{num_clicks:,}"),
-        ("users", f"{len(recommender.users):,}"),
+        ("users", f"{len(recommender.audience):,}"),
         ("items", f"{recommender.num_items:,}"),
-        ("index", f"{type(recommender.index).__name__}, recall {recommender.index.recall:.3f}"),
+        ("index", f"{type(index).__name__}, recall {index.recall:.3f}"),
         ("metrics over", "all items, each test user once, seen items allowed"),
     ]
 

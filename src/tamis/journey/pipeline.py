@@ -34,6 +34,7 @@ from tamis.models.two_tower import TwoTowerModel
 from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.mlp import MLPBlock
 from tamis.recommender.recommender import Recommender
+from tamis.recommender.sources.retrieval_source import Retrieval
 from tamis.schema import Schema
 from tamis.training.callbacks import EarlyStopping
 from tamis.training.history import History
@@ -100,11 +101,10 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
         with stage(say, "index", unit="items") as told:
             seen = Dataset([*coded["train"].files, *coded["valid"].files], schema=coded["train"].schema)
             kind, target = config.index.kind, config.index.target_recall
-            built = Recommender.build(model, workflow, seen, items=shown, index=kind, target_recall=target)
-            told(
-                f"{built.num_items:,} items in {type(built.index).__name__}, recall {built.index.recall:.3f}",
-                built.num_items,
-            )
+            source = Retrieval(model, index=kind, target_recall=target)
+            built = Recommender(source).fit(workflow, seen, items=shown)
+            index = source.index
+            told(f"{built.num_items:,} items in {type(index).__name__}, recall {index.recall:.3f}", built.num_items)
         with stage(say, "evaluate", unit="users") as told:
             metrics = built.evaluate(parts["test"])
             told(f"{metrics['num_users']:,.0f} users x {built.num_items:,} items", metrics["num_users"])
@@ -113,7 +113,7 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "config.json", asdict(config))
-        facts = [("model", type(model).__name__), ("items", f"{built.num_items:,}"), ("users", f"{len(built.users):,}")]
+        facts = [("model", type(model).__name__), ("items", f"{built.num_items:,}"), ("users", f"{len(built.audience):,}")]
         write_report(
             folder / "report.html",
             "Training report",

@@ -22,11 +22,13 @@ def load_model(path: str | Path) -> Model:
         din,
         dlrm,
         final_mlp,
+        lightgbm_model,
         logistic_regression,
         matrix_factorization,
         mlp_model,
         two_tower,
         wide_and_deep,
+        xgboost_model,
     )
     from tamis.models.model import Model
 

@@ -1,13 +1,10 @@
-"""What every model is: something with a schema, settings and weights that comes back from a folder."""
+"""What every model is: something with a schema and settings that learns, and comes back from a folder."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
-
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from tamis.errors import FormatError
 from tamis.folders import read_json, read_manifest, saving, write_json
@@ -18,18 +15,13 @@ VERSION = 1
 
 
 class Model(ABC):
-    """A network with its schema, its settings and what `compile` chose."""
+    """What was learned, with its schema, its settings and what `compile` chose."""
 
     registry: ClassVar[dict[str, type[Model]]] = {}
     schema: Schema
 
     def __init_subclass__(cls) -> None:
         Model.registry[cls.__name__] = cls
-
-    @property
-    @abstractmethod
-    def network(self) -> nn.Module:
-        """What is trained."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -48,26 +40,33 @@ class Model(ABC):
     def compile_as(self, compiled: dict[str, Any]) -> None:
         """Choose again what `compiled` described."""
 
+    @abstractmethod
+    def save_learned(self, folder: Path) -> None:
+        """Write what `fit` learned: weights, or trees."""
+
+    @abstractmethod
+    def load_learned(self, folder: Path) -> None:
+        """Read what `save_learned` wrote."""
+
     def save_parts(self, folder: Path) -> None:  # noqa: B027 # a model may have nothing else
-        """Write whatever the model knows besides its weights."""
+        """Write whatever the model knows besides what it learned."""
 
     def load_parts(self, folder: Path) -> None:  # noqa: B027
         """Read what `save_parts` wrote."""
 
     def save(self, path: str | Path) -> None:
-        """Write the model as a folder: schema, settings, what `compile` chose, weights.
+        """Write the model as a folder: schema, settings, what `compile` chose, what `fit` learned.
 
         Metrics of your own are not among it: compile again after `load`.
 
         Raises:
-            NotFittedError: a retrieval model that knows no items yet.
+            NotFittedError: a retrieval model that knows no items yet, or a model of trees that has none.
         """
         with saving(path, kind=KIND, version=VERSION, model=type(self).__name__) as folder:
             write_json(folder / "settings.json", self.settings())
             write_json(folder / "compiled.json", self.compiled())
             self.schema.save(folder)
-            weights = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-            save_file(weights, folder / "weights.safetensors")
+            self.save_learned(folder)
             self.save_parts(folder)
 
     @classmethod
@@ -88,6 +87,6 @@ class Model(ABC):
             raise FormatError(f"{folder}: it holds a {kind.__name__}, no {cls.__name__}. Use tamis.load_model.")
         model = kind.from_settings(Schema.load(folder), read_json(folder / "settings.json"))
         model.compile_as(read_json(folder / "compiled.json"))
-        model.network.load_state_dict(load_file(folder / "weights.safetensors"))
+        model.load_learned(folder)
         model.load_parts(folder)
         return model

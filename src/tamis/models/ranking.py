@@ -20,6 +20,7 @@ from tamis.evaluation.ranking_metrics import (
     described_ranking_metric,
 )
 from tamis.models.arguments import arguments_of, built
+from tamis.models.network_model import NetworkModel
 from tamis.models.scoring import ScoringModel
 from tamis.models.target_check import check_chain, check_targets, check_weights
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
@@ -30,18 +31,15 @@ from tamis.nn.ranking_network import Body, Heads, RankingNetwork
 from tamis.schema import Schema, Tags
 from tamis.training.callbacks import Callback
 from tamis.training.history import History
-from tamis.training.optimizers import (
-    ModelOptimizer,
-    OptimizerSettings,
-    describe_optimizer,
-    described_optimizer,
-    optimizer_settings,
-)
+from tamis.training.optimizers import OptimizerSettings
 from tamis.training.ranking_step import BINARY, REGRESSION, RankingLoss, RankingStep
+from tamis.training.schedules import Schedule
 from tamis.training.trainer import Trainer
+from tamis.training.training_plan import TrainingPlan, described_plan
+from tamis.training.weight_averaging import WeightAverage
 
 
-class RankingModel(ScoringModel):
+class RankingModel(ScoringModel, NetworkModel):
     """Scores rows of (query, candidate): one probability, or amount, per target.
 
     Subclasses say how features meet, in `body`. Columns tagged TARGET are what is predicted: those tagged REGRESSION
@@ -111,9 +109,13 @@ class RankingModel(ScoringModel):
 
     def compile(
         self,
-        optimizer: str | OptimizerSettings = "adam",
+        optimizer: str | OptimizerSettings | Mapping[str, str | OptimizerSettings] = "adam",
         *,
         learning_rate: float | None = None,
+        schedule: str | Schedule | None = None,
+        clip_norm: float | None = None,
+        embedding_l2: float = 0.0,
+        average: WeightAverage | None = None,
         metrics: Iterable[str | RankingMetric] | None = None,
         target_weights: Mapping[str, float] | None = None,
         positive_weight: float = 1.0,
@@ -124,8 +126,17 @@ class RankingModel(ScoringModel):
         """Choose how to train and what to measure.
 
         Args:
-            optimizer: `"adam"`, `"adagrad"`, `"sgd"`, or one with settings such as `Adam(learning_rate=0.01)`.
+            optimizer: `"adam"`, `"adagrad"`, `"sgd"`, `"ftrl"`, or one with settings such as `Adam(0.01)`; or several
+                by group, such as `{"embeddings": Adagrad(0.05), "dense": "adam"}` or
+                `{"wide": FTRL(0.1), "*": "adam"}`: keys are `"embeddings"`, `"dense"`, `"*"` for the rest, and starts
+                of weights' names.
             learning_rate: for an optimizer given by name.
+            schedule: how the learning rates change: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, or one with
+                settings such as `CosineSchedule(warm_up_steps=500)`.
+            clip_norm: the most that the gradient's norm may be, over dense weights and touched rows together.
+            embedding_l2: the loss gets half of this times the squared norms of the embedding rows that a step touches;
+                other than an optimizer's `weight_decay`, which is apart from the loss and for all weights.
+            average: `WeightAverage(...)` to validate and end with averaged weights.
             metrics: by default AUC and log loss of probabilities, RMSE of amounts.
             target_weights: how much each target counts in the loss; 1 by default.
             positive_weight: how much a positive row counts beside a negative one.
@@ -138,26 +149,34 @@ class RankingModel(ScoringModel):
             UnknownNameError: a name that is not known.
             SettingError: a setting out of range, or a metric that none of the targets can have.
         """
-        self.optimizer = optimizer_settings(optimizer, learning_rate)
-        self.precision = "float32" if run_eagerly else precision
+        self.plan = TrainingPlan.chosen(
+            self.network,
+            optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            clip_norm=clip_norm,
+            embedding_l2=embedding_l2,
+            average=average,
+            precision=precision,
+            run_eagerly=run_eagerly,
+        )
         self.metrics = None if metrics is None else self._resolved(metrics, where="compile")
         self._weights: dict[str, Any] = {
             "target_weights": dict(target_weights or {}),
             "positive_weight": positive_weight,
             "sample_weight": sample_weight,
         }
-        self._loss(chosen_precision(self.precision, torch.device("cpu")))
+        self._loss(chosen_precision(self.plan.precision, torch.device("cpu")))
 
     def compiled(self) -> dict[str, Any]:
         """What `compile` chose, as JSON can hold it."""
         known = [metric for metric in map(describe_ranking_metric, self.metrics or ()) if metric is not None]
-        optimizer = describe_optimizer(self.optimizer)
-        return {"optimizer": optimizer, "precision": self.precision, "metrics": known or None, **self._weights}
+        return {**self.plan.describe(), "metrics": known or None, **self._weights}
 
     def compile_as(self, compiled: dict[str, Any]) -> None:
         """Choose again what `compiled` described."""
         metrics = compiled["metrics"] and [described_ranking_metric(metric) for metric in compiled["metrics"]]
-        self.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"]), "metrics": metrics})
+        self.compile(**{**described_plan(compiled), "metrics": metrics})
 
     def _loss(self, precision: torch.dtype) -> RankingLoss:
         return RankingLoss(self.objectives, precision=precision, **self._weights)
@@ -207,12 +226,12 @@ class RankingModel(ScoringModel):
         self.calibrators = {}
         chosen = chosen_device(device)
         self.network.to(chosen)
-        loss = self._loss(chosen_precision(self.precision, chosen))
+        loss = self._loss(chosen_precision(self.plan.precision, chosen))
         weight = [] if loss.sample_weight is None else [loss.sample_weight]
         columns = list(dict.fromkeys([*self.input_schema.column_names, *weight]))
         trainer = Trainer(
             self.network,
-            ModelOptimizer(self.network, self.optimizer),
+            self.plan.optimizer_of(self.network),
             Loader(train, batch_size, seed=seed, columns=columns, targets=self.targets),
             RankingStep(self.network, loss, chosen),
             seed=seed,
@@ -225,9 +244,13 @@ class RankingModel(ScoringModel):
         """Scores of a batch, on the CPU: [batch, targets] float32."""
         self.network.eval()
         device = self.network.tables.device
-        logits = self.network({name: tensor.to(device) for name, tensor in features.items()}).float()
-        binary = torch.tensor([kind == BINARY for kind in self.objectives.values()], device=device)
-        return torch.where(binary, logits.sigmoid(), logits).cpu()
+        return self.activated(self.network({name: tensor.to(device) for name, tensor in features.items()})).cpu()
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Probabilities, or amounts, of the network's logits [batch, targets]."""
+        logits = logits.float()
+        binary = torch.tensor([kind == BINARY for kind in self.objectives.values()], device=logits.device)
+        return torch.where(binary, logits.sigmoid(), logits)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.input_schema)} inputs, targets {self.targets})"

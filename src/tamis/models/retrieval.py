@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import torch
 from tamis.data.dataset import Dataset, check_ids
 from tamis.data.loader import Loader
 from tamis.errors import NotFittedError, SchemaError
-from tamis.evaluation.catalogue import Judgement, judge, judge_popularity
+from tamis.evaluation.list_judging import Judgement, judge, judge_popularity
 from tamis.evaluation.metrics import METRICS, Metric, NDCGAt, RecallAt, resolve_metrics
 from tamis.evaluation.top_k import check_k
 from tamis.models.encoder import Encoder, build_tower
 from tamis.models.held_out import HeldOut
 from tamis.models.item_table import Catalogue, ItemTable
-from tamis.models.model import Model
+from tamis.models.network_model import NetworkModel
 from tamis.models.top_k_encoder import TopKEncoder
 from tamis.models.tower_rows import encode_rows, tower_embeddings, unique_rows
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes
@@ -33,21 +33,18 @@ from tamis.schema import ColumnSchema, Schema, Tags
 from tamis.training.callbacks import Callback
 from tamis.training.history import History
 from tamis.training.negatives import InBatchSampler, Sampler
-from tamis.training.optimizers import (
-    ModelOptimizer,
-    OptimizerSettings,
-    describe_optimizer,
-    described_optimizer,
-    optimizer_settings,
-)
+from tamis.training.optimizers import OptimizerSettings
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
+from tamis.training.schedules import Schedule
 from tamis.training.trainer import Trainer
+from tamis.training.training_plan import TrainingPlan, described_plan
+from tamis.training.weight_averaging import WeightAverage
 
 _TUNING_QUERIES = 2000
 POPULARITY = "popularity_"  # before the metrics of the list that is the same for everybody
 
 
-class RetrievalModel(Model, ABC):
+class RetrievalModel(NetworkModel, ABC):
     """A query tower and a candidate tower, trained on rows in which a query chose an item.
 
     Subclasses say how the towers look. Metrics are over the whole catalogue: all items of the training data.
@@ -107,9 +104,13 @@ class RetrievalModel(Model, ABC):
 
     def compile(
         self,
-        optimizer: str | OptimizerSettings = "adam",
+        optimizer: str | OptimizerSettings | Mapping[str, str | OptimizerSettings] = "adam",
         *,
         learning_rate: float | None = None,
+        schedule: str | Schedule | None = None,
+        clip_norm: float | None = None,
+        embedding_l2: float = 0.0,
+        average: WeightAverage | None = None,
         loss: str | None = None,
         metrics: Iterable[str | Metric] | None = None,
         precision: str = "auto",
@@ -118,8 +119,17 @@ class RetrievalModel(Model, ABC):
         """Choose how to train and what to measure.
 
         Args:
-            optimizer: `"adam"`, `"adagrad"`, `"sgd"`, or one with settings such as `Adam(learning_rate=0.01)`.
+            optimizer: `"adam"`, `"adagrad"`, `"sgd"`, `"ftrl"`, or one with settings such as `Adam(0.01)`; or several
+                by group, such as `{"embeddings": Adagrad(0.05), "dense": "adam"}` or
+                `{"query": SGD(0.1), "*": "adam"}`: keys are `"embeddings"`, `"dense"`, `"*"` for the rest, and starts
+                of weights' names.
             learning_rate: for an optimizer given by name.
+            schedule: how the learning rates change: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, or one with
+                settings such as `CosineSchedule(warm_up_steps=500)`.
+            clip_norm: the most that the gradient's norm may be, over dense weights and touched rows together.
+            embedding_l2: the loss gets half of this times the squared norms of the embedding rows that a step touches;
+                other than an optimizer's `weight_decay`, which is apart from the loss and for all weights.
+            average: `WeightAverage(...)` to validate and end with averaged weights.
             loss: `"softmax"` (the default) or `"bpr"`.
             metrics: of the lists over the whole catalogue; by default Recall and NDCG at 10.
             precision: of the matrix products in training: `"float32"`, `"bfloat16"`, or `"auto"`, which is bfloat16
@@ -130,9 +140,17 @@ class RetrievalModel(Model, ABC):
             UnknownNameError: a name that is not known.
             SettingError: a setting out of range.
         """
-        self.optimizer = optimizer_settings(optimizer, learning_rate)
-        self.precision = "float32" if run_eagerly else precision
-        chosen_precision(self.precision, torch.device("cpu"))
+        self.plan = TrainingPlan.chosen(
+            self.towers,
+            optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            clip_norm=clip_norm,
+            embedding_l2=embedding_l2,
+            average=average,
+            precision=precision,
+            run_eagerly=run_eagerly,
+        )
         self.loss = loss or "softmax"
         self._retrieval_loss(torch.float32)
         self.metrics = (RecallAt(10), NDCGAt(10)) if metrics is None else tuple(resolve_metrics(metrics))
@@ -191,7 +209,7 @@ class RetrievalModel(Model, ABC):
         self.towers.to(chosen)
         trainer = Trainer(
             self.towers,
-            ModelOptimizer(self.towers, self.optimizer),
+            self.plan.optimizer_of(self.towers),
             Loader(train, batch_size, seed=seed, columns=self.schema.column_names, targets=()),
             self._step(chosen),
             seed=seed,
@@ -216,7 +234,7 @@ class RetrievalModel(Model, ABC):
         draws = any(not isinstance(sampler, InBatchSampler) for sampler in self.samplers)
         return RetrievalStep(
             self.towers,
-            self._retrieval_loss(chosen_precision(self.precision, device)),
+            self._retrieval_loss(chosen_precision(self.plan.precision, device)),
             item_schema=self.item_schema,
             item_id=self.item_id,
             item_ids=torch.tensor(items.ids, dtype=torch.int64, device=device),
@@ -353,15 +371,14 @@ class RetrievalModel(Model, ABC):
         """What `compile` chose, as JSON can hold it."""
         names = [metric.name for metric in resolve_metrics(self.metrics) if type(metric) in METRICS.values()]
         return {
-            "optimizer": describe_optimizer(self.optimizer),
+            **self.plan.describe(),
             "loss": self.loss,
-            "precision": self.precision,
             "metrics": names or None,
         }
 
     def compile_as(self, compiled: dict[str, Any]) -> None:
         """Choose again what `compiled` described."""
-        self.compile(**{**compiled, "optimizer": described_optimizer(compiled["optimizer"])})
+        self.compile(**described_plan(compiled))
 
     def save_parts(self, folder: Path) -> None:
         """Write the items."""

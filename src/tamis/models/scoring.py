@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 from torch import Tensor
 
+from tamis.data.batch import Batch
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
 from tamis.errors import DataError, SchemaError, SettingError
@@ -23,6 +24,7 @@ from tamis.evaluation.ranking_metrics import (
     RMSE,
     SCORE,
     LogLoss,
+    NDCGByGroup,
     RankingMetric,
     measure_rows,
     resolve_ranking_metrics,
@@ -33,6 +35,7 @@ from tamis.models.target_check import check_targets
 from tamis.schema import ColumnSchema, Schema, Tags
 from tamis.training.ranking_step import BINARY, REGRESSION
 
+RANKING = "ranking"  # an objective whose scores say an order and nothing else
 _CALIBRATION = "calibration.json"
 _ROWS_PER_PART = 1_000_000  # scores held in memory while a dataset is judged
 
@@ -56,7 +59,7 @@ class ScoringModel(Model):
 
     @property
     def objectives(self) -> dict[str, str]:
-        """`"binary"` or `"regression"` by target."""
+        """`"binary"`, `"regression"` or, of models that learn an order, `"ranking"` by target."""
         return {c.name: REGRESSION if c.has_tag(Tags.REGRESSION) else BINARY for c in self.target_schema}
 
     def evaluate(
@@ -81,29 +84,41 @@ class ScoringModel(Model):
 
         Raises:
             SettingError: a metric that none of the targets can have, or by query where no query is known.
-            DataError: labels of a probability besides 0 and 1, or scores that are not finite.
+            DataError: labels besides 0 and 1 where a target or metric asks for these, or scores that are not finite.
         """
         chosen = self.metrics if metrics is None else self._resolved(metrics, where="evaluate")
-        group = self._group(group, chosen or ())
-        found: dict[str, float] = {}
+        group = self._group(group, self._measured(chosen))
         with self._scored(dataset, group, batch_size, calibrated=calibrated) as scores:
-            for name, objective in self.objectives.items():
-                _check_rows(name, _rows_of(name, scores), is_binary=objective == BINARY)
-                default = (AUC(), LogLoss()) if objective == BINARY else (RMSE(),)
-                suited = [metric for metric in chosen or default if objective == BINARY or not metric.needs_binary]
-                values = measure_rows(_rows_of(name, scores), suited)
-                found |= {(key if len(self.targets) == 1 else f"{name}_{key}"): v for key, v in values.items()}
+            return self._judged(scores, chosen)
+
+    def _judged(self, scores: pl.LazyFrame, chosen: Sequence[RankingMetric] | None) -> dict[str, float]:
+        """Each target's metrics of rows with their scores, labels and groups."""
+        found: dict[str, float] = {}
+        for name, objective in self.objectives.items():
+            suited = _suited(chosen, objective)
+            _check_rows(name, _rows_of(name, scores), objective, suited)
+            values = measure_rows(_rows_of(name, scores), suited)
+            found |= {(key if len(self.targets) == 1 else f"{name}_{key}"): v for key, v in values.items()}
         return found
+
+    def _measured(self, chosen: Sequence[RankingMetric] | None) -> list[RankingMetric]:
+        """The metrics that some target has."""
+        return [metric for objective in self.objectives.values() for metric in _suited(chosen, objective)]
 
     def _resolved(self, metrics: Iterable[str | RankingMetric], *, where: str) -> tuple[RankingMetric, ...]:
         resolved = tuple(resolve_ranking_metrics(metrics))
         for metric in resolved:
-            if metric.needs_binary and BINARY not in self.objectives.values():
-                raise SettingError(
-                    f"{where}: the metric {metric.name!r} is about probabilities, and the targets {self.targets} are "
-                    "amounts. Choose 'rmse'."
-                )
+            if not self._measured([metric]):
+                raise SettingError(f"{where}: the metric {metric.name!r} {self._unsuited()}")
         return resolved
+
+    def _unsuited(self) -> str:
+        if RANKING in self.objectives.values():
+            return (
+                "reads scores as probabilities or amounts, and the scores of the objective 'ranking' only tell an "
+                "order. Choose 'ndcg_by_group', 'gauc' or 'auc'."
+            )
+        return f"is about probabilities, and the targets {self.targets} are amounts. Choose 'rmse'."
 
     def _group(self, group: str | None, metrics: Iterable[RankingMetric]) -> str | None:
         """The column of the queries, where a metric needs it."""
@@ -136,13 +151,19 @@ class ScoringModel(Model):
         self, dataset: Dataset, group: str | None, batch_size: int, *, calibrated: bool
     ) -> Iterator[pl.DataFrame]:
         columns = list(dict.fromkeys([*self.input_schema.column_names, *([group] if group else [])]))
-        for batch in Loader(dataset, batch_size, shuffle=False, columns=columns, targets=self.targets):
+        for batch in self._batches(dataset, batch_size, columns, self.targets):
             # The words before the names keep targets called "group", or "a" and "a_score", apart.
             scores = self._scores(batch.features, calibrated=calibrated)
             frame = {f"score {name}": scores[f"{name}_score"] for name in self.targets}
             frame |= {f"label {name}": pl.Series(batch.targets[name].float().numpy()) for name in self.targets}
             frame |= {GROUP: pl.Series(batch.features[group].numpy())} if group else {}
             yield pl.DataFrame(frame)
+
+    def _batches(
+        self, dataset: Dataset, batch_size: int, columns: Sequence[str], targets: Sequence[str]
+    ) -> Iterable[Batch]:
+        """All rows in order, as `_probabilities` takes them."""
+        return Loader(dataset, batch_size, shuffle=False, columns=columns, targets=targets)
 
     def calibrate(self, dataset: Dataset, method: str = "isotonic", *, batch_size: int = 16_384) -> None:
         """Learn, for each probability, what share of rows with its score came true; `predict` then says that share.
@@ -193,9 +214,12 @@ class ScoringModel(Model):
     def _binary_targets(self, where: str) -> dict[str, str]:
         binary = {name: objective for name, objective in self.objectives.items() if objective == BINARY}
         if not binary:
+            is_order = RANKING in self.objectives.values()
+            kind = "learned as an order" if is_order else "amounts"
+            other = "another objective than 'ranking'" if is_order else "a target that is not tagged REGRESSION"
             raise SchemaError(
-                f"{where}: the targets {self.targets} are amounts, and only a probability can come true. Use a model "
-                "with a target that is not tagged REGRESSION."
+                f"{where}: the targets {self.targets} are {kind}, and only a probability can come true. Use a model "
+                f"with {other}."
             )
         return binary
 
@@ -215,8 +239,8 @@ class ScoringModel(Model):
 
         `calibrated=False` gives the network's own scores where `calibrate` was called.
         """
-        loader = Loader(dataset, batch_size, shuffle=False, columns=self.input_schema.column_names, targets=())
-        scores = pl.concat(self._scores(batch.features, calibrated=calibrated) for batch in loader)
+        batches = self._batches(dataset, batch_size, self.input_schema.column_names, ())
+        scores = pl.concat(self._scores(batch.features, calibrated=calibrated) for batch in batches)
         new = Schema(ColumnSchema(name, "float32") for name in scores.columns)
         return Dataset(dataset.compute().with_columns(scores), schema=dataset.schema + new)
 
@@ -233,9 +257,19 @@ def _rows_of(target: str, scores: pl.LazyFrame) -> pl.LazyFrame:
     return renamed.select(pl.col(SCORE), pl.col(LABEL), pl.selectors.by_name(GROUP, require_all=False))
 
 
-def _check_rows(target: str, rows: pl.LazyFrame, *, is_binary: bool) -> None:
+def _suited(chosen: Sequence[RankingMetric] | None, objective: str) -> list[RankingMetric]:
+    """Those of the chosen metrics, or of the usual ones, that a target of this objective can have."""
+    if objective == RANKING:
+        return [metric for metric in chosen or (NDCGByGroup(),) if metric.reads_order]
+    if objective == REGRESSION:
+        return [metric for metric in chosen or (RMSE(),) if not metric.needs_binary]
+    return list(chosen or (AUC(), LogLoss()))
+
+
+def _check_rows(target: str, rows: pl.LazyFrame, objective: str, metrics: Iterable[RankingMetric]) -> None:
     """Refuse rows that no metric can be about."""
-    other = (~pl.col(LABEL).is_in([0.0, 1.0])).sum() if is_binary else pl.lit(0)
+    picky = next((metric.name for metric in metrics if metric.needs_binary), None)
+    other = (~pl.col(LABEL).is_in([0.0, 1.0])).sum() if objective == BINARY or picky else pl.lit(0)
     counted = rows.select(
         no_score=(~pl.col(SCORE).is_finite()).sum(), other=other, low=pl.min(LABEL), high=pl.max(LABEL)
     )
@@ -244,6 +278,11 @@ def _check_rows(target: str, rows: pl.LazyFrame, *, is_binary: bool) -> None:
         raise DataError(
             f"evaluate: {without_score:,} rows have no finite score of {target!r}. Look for NaN and huge values in the "
             "continuous columns, and fill or drop them."
+        )
+    if other_labels and objective == RANKING:
+        raise DataError(
+            f"evaluate: the target {target!r} holds grades from {low:g} to {high:g}, but {picky!r} is about 0 and 1. "
+            "Choose 'ndcg_by_group'."
         )
     if other_labels:
         raise DataError(

@@ -11,6 +11,25 @@ from tamis.errors import DataError
 from tamis.nn.experts import ESMM, HeadSettings
 from tamis.training.ranking_step import BINARY
 
+MAX_GRADE = 30
+
+
+def check_grades(dataset: Dataset, column: str) -> None:
+    """Refuse labels that no order can be learned from.
+
+    Raises:
+        UnknownColumnError: there is no such column.
+        DataError: one is below 0, above 30 or between two whole numbers.
+    """
+    label = pl.col(column).cast(pl.Float64)
+    wrong = ~(label.is_between(0, MAX_GRADE) & (label == label.round()))
+    first = Dataset(dataset.select([column]).scan().filter(wrong).head(1)).compute()
+    if len(first):
+        raise DataError(
+            f"fit: the target {column!r} holds {float(first.item()):g}, but an order is learned from grades: whole "
+            f"numbers from 0 to {MAX_GRADE}. Bucketize it first."
+        )
+
 
 def check_weights(dataset: Dataset, column: str) -> None:
     """Refuse row weights that are no weights.

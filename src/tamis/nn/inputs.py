@@ -37,16 +37,14 @@ class Inputs(nn.Module):
             first_rows = [tables.tables[table_name(column)].first for column in columns]
             dtype = torch.int32 if len(tables.weights[str(width)]) < 2**31 else torch.int64  # int32 gathers are faster
             self.register_buffer(f"first_rows_{width}", torch.tensor(first_rows, dtype=dtype), persistent=False)
+        # The columns of `embeddings`, in its order; both are asked for at every batch, so made once.
+        self.fields = [*(column for columns in self.by_width.values() for column in columns), *self.lists]
+        self._limits = {column.name: column.cardinality or 0 for column in categorical}
 
     @property
     def tables(self) -> EmbeddingTables:
         """The tables it looks up in."""
         return self._tables[0]
-
-    @property
-    def fields(self) -> list[ColumnSchema]:
-        """The columns of `embeddings`, in its order."""
-        return [*(column for columns in self.by_width.values() for column in columns), *self.lists]
 
     @property
     def num_numbers(self) -> int:
@@ -83,7 +81,8 @@ class Inputs(nn.Module):
             check_whole(features[column.name], column.name)
         codes = torch.stack([features[column.name] for column in columns], dim=1)  # [batch, columns]
         if not torch.compiler.is_exporting():
-            check_codes(codes, [column.cardinality or 0 for column in columns], [column.name for column in columns])
+            names = [column.name for column in columns]
+            check_codes(codes, [self._limits[name] for name in names], names)
         rows = (codes + self.get_buffer(f"first_rows_{width}")).flatten()
         vectors: Tensor = self.tables(width, rows)
         return vectors.view(codes.shape[0], len(columns) * width)
@@ -97,7 +96,7 @@ class Inputs(nn.Module):
             offsets = torch.arange(matrix.shape[0] + 1, device=matrix.device) * column.width
         check_whole(codes, column.name)
         if not torch.compiler.is_exporting():
-            check_codes(codes, [column.cardinality or 0], [column.name])
+            check_codes(codes, [self._limits[column.name]], [column.name])
         table = self.tables.tables[table_name(column)]
         return combine(self.tables(table.width, codes.long() + table.first), codes, offsets, self.combiner)
 

@@ -1,212 +1,424 @@
-"""Everything a request needs as one object: raw user ids in, raw item ids out."""
+"""The two stages as one object: sources, filters, a ranker and an ordering; raw ids in, raw ids out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 
 from tamis.data.dataset import Dataset
-from tamis.data.unique_rows import first_rows
-from tamis.errors import DataError, SchemaError, SettingError
+from tamis.errors import NotFittedError, SettingError, UnknownNameError
 from tamis.features.workflow import Workflow
-from tamis.folders import read_manifest, saving
-from tamis.index import Index, SearchResult, build_index, load_index
-from tamis.recommender.item_columns import one_row_per_item, with_columns
+from tamis.index import SearchResult
+from tamis.recommender.allowed_items import Allowed, AllowedForAll, allowed_for_all, combine
+from tamis.recommender.answer import Answer, joined
+from tamis.recommender.audience import Audience
+from tamis.recommender.building import (
+    build_audience,
+    build_catalogue,
+    build_interactions,
+    id_column,
+    in_time,
+    popularity,
+)
+from tamis.recommender.candidates import BLENDS, Candidates, blended
+from tamis.recommender.catalogue import Catalogue
+from tamis.recommender.filters import Filter, SeenItems, Where, check_filters
+from tamis.recommender.id_rows import Rows
+from tamis.recommender.interactions import Interactions
+from tamis.recommender.item_updates import ItemUpdates
+from tamis.recommender.ordering import Ordering, check_ordering, generators_of, order_by
+from tamis.recommender.queries import Queries
+from tamis.recommender.query_columns import QueryColumns, query_columns
+from tamis.recommender.ranker import Ranker
 from tamis.recommender.raw_ids import as_ids
-from tamis.recommender.seen import Codes, SeenItems
+from tamis.recommender.requests import Asked, Context, Request, Requests
+from tamis.recommender.source import Source
+from tamis.recommender.sources.retrieval_source import Retrieval
 from tamis.schema import Tags
 
 if TYPE_CHECKING:
     from tamis.evaluation.metrics import Metric
-    from tamis.models.encoder import Encoder
     from tamis.models.retrieval import RetrievalModel
+    from tamis.models.scoring import ScoringModel
 
-KIND = "recommender"
-VERSION = 1
-RETRIEVAL, POPULARITY = "retrieval", "popularity"
-_BLOCK = 8192  # users answered at once, so that a million of them stay in bounded memory
-_TUNING_QUERIES = 2000
+POPULARITY = "popularity"
+_BLOCK = 4096  # requests answered at once, so that a million of them stay in bounded memory
 
 
 class Recommender:
-    """A source of candidates (the retrieval model through its index), a filter (items seen) and raw ids at the border.
+    """Sources find candidates, filters leave some out, a ranker predicts, an ordering makes the list.
 
-    Build it with `build`, or read it with `load`.
+    Build it, `fit` it, ask it; `save` writes all of it as one folder.
 
     Args:
-        workflow: turns raw rows into codes, and codes back into ids.
-        encoder: the query tower.
-        index: over the items' vectors, by item code.
-        users: one row of query features per known user, as codes.
-        seen: items per user.
-        popular: two columns, item code and number of training rows, most frequent first.
-        items: raw item columns to show beside the ids, by raw item id.
+        sources: where candidates come from; a retrieval model stands for `Retrieval(model)`.
+        filters: what is left out of every list; by default what the user has seen.
+        ranker: a fitted ranking model; without one the sources' scores stand.
+        ordering: steps from scores to the list, in this order; by default best score first.
+        blend: how several sources' lists become one: `"reciprocal_rank"` or `"score"`.
+        context: raw context columns for requests that give none.
+
+    Raises:
+        SettingError: no source, or two of one name.
+        UnknownNameError: no such blend.
     """
 
     def __init__(
         self,
-        workflow: Workflow,
-        encoder: Encoder,
-        index: Index,
-        users: pl.DataFrame,
-        seen: SeenItems,
-        popular: pl.DataFrame,
-        items: pl.DataFrame | None = None,
-    ) -> None:
-        self.workflow, self.encoder, self.index = workflow, encoder, index
-        self.users, self.seen, self.popular, self.items = users, seen, popular, items
-        self.user_id: str = encoder.schema.select_by_tag(Tags.USER_ID).first.name
-        self.item_id: str = popular.columns[0]
-        self._user_codes: Codes = users[self.user_id].to_numpy().astype(np.int64)
-        self._popular_codes: Codes = popular[self.item_id].to_numpy().astype(np.int64)
-        self._shares = (popular["count"] / popular["count"].sum()).to_numpy().astype(np.float32)
-
-    @classmethod
-    def build(
-        cls,
-        model: RetrievalModel,
-        workflow: Workflow,
-        train: Dataset,
+        sources: Sequence[Source | RetrievalModel] | Source | RetrievalModel,
         *,
-        items: Any = None,
-        index: str = "auto",
-        target_recall: float = 0.99,
-        seed: int = 0,
-    ) -> Recommender:
-        """A recommender out of a fitted model, its workflow and the encoded interactions that users have behind them.
+        filters: Sequence[Filter] = (SeenItems(),),
+        ranker: ScoringModel | None = None,
+        ordering: Sequence[Ordering] | Ordering = (),
+        blend: str = "reciprocal_rank",
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        given = list(sources) if isinstance(sources, Sequence) else [sources]
+        self.sources = [one if isinstance(one, Source) else Retrieval(one) for one in given]
+        self.filters = tuple(filters)
+        self.ranker = None if ranker is None else Ranker(ranker)
+        self.ordering = tuple(ordering) if isinstance(ordering, Sequence) else (ordering,)
+        self.blend, self.context = blend, dict(context or {})
+        self._parts: tuple[Workflow, Catalogue, Audience, Interactions] | None = None
+        self._allowed: tuple[int, AllowedForAll] | None = None  # by the catalogue's version
+        self._updates: ItemUpdates | None = None
+        self._check()
+
+    def _check(self) -> None:
+        if not self.sources:
+            raise SettingError("Recommender: there are no sources. Give one, a fitted retrieval model say.")
+        if self.blend not in BLENDS:
+            raise UnknownNameError(self.blend, BLENDS, where="Recommender", what="blend")
+        names = self.source_names
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingError(f"Recommender: two sources are named {name!r}. Give one another name: name=...")
+
+    @property
+    def source_names(self) -> list[str]:
+        """What each bit of a candidate's sources stands for; the last is the fallback of unknown users."""
+        return [*(source.name for source in self.sources), POPULARITY]
+
+    def fit(self, workflow: Workflow, interactions: Dataset, *, items: Any = None, time: str | None = None) -> Self:
+        """Learn who the users are, what the items are, and what each source needs.
 
         Args:
-            model: fitted; its catalogue becomes the candidates. Codes without a raw id (unknown items) never do.
-            workflow: what encoded the model's data.
-            train: encoded interactions: the features of known users and the items they have seen.
-            items: a frame or Dataset of raw item columns to show beside the ids; of each item, the first row.
-            index: kind of index, see `build_index`.
-            target_recall: what an approximate index is tuned to.
-            seed: of the index.
+            workflow: what encoded the models' data.
+            interactions: encoded rows in which users took items; each counts as seen. Users and items have the features
+                of their latest row. Ids that the workflow does not know are left out.
+            items: a frame or Dataset of raw item columns to show and to filter by; of each item, the first row.
+            time: a column of the interactions to order them by; by default they are oldest first already.
 
         Raises:
-            NotFittedError: the model or the workflow is not fitted.
-            SchemaError: the model's query has no user id.
-            DataError: no item of the catalogue, or no user, has a raw id.
+            SchemaError: no user or item id; columns of a model that nobody can supply at request time, by name.
+            DataError: no user or item has a raw id.
+            SettingError: a source's quota is larger than the catalogue.
         """
-        encoder, item = model.query_encoder, model.item_id
-        tagged = encoder.schema.select_by_tag(Tags.USER_ID)
-        if not len(tagged):
-            raise SchemaError("Recommender: the model's query has no user id to ask by. Tag one with TagAsUserID.")
-        user = tagged.first.name
-        queries = train.select(encoder.schema.column_names).scan()
-        users = first_rows(queries, user).collect(engine="streaming").sort(user)
-        users = users.filter(workflow.decode(user, users[user]).is_not_null())
-        if not len(users):
-            raise DataError(
-                "Recommender: no user of the data has a raw id. Give the encoded rows that were trained on."
-            )
-        catalogue = model.catalogue()
-        catalogue = catalogue.select(workflow.decode(item, catalogue.ids).is_not_null().to_numpy())
-        if not len(catalogue.ids):
-            raise DataError("Recommender: no item of the catalogue has a raw id. Fit the model on rows of known items.")
-        built = build_index(
-            catalogue.vectors,
-            catalogue.ids,
-            kind=index,
-            k=min(100, len(catalogue.ids)),
-            target_recall=target_recall,
-            queries=encoder.encode(users.sample(min(_TUNING_QUERIES, len(users)), seed=seed)).numpy(),
-            seed=seed,
+        user_id, item_id = (
+            id_column(workflow.output_schema, tag, what)
+            for tag, what in ((Tags.USER_ID, "user"), (Tags.ITEM_ID, "item"))
         )
-        popular = pl.DataFrame({item: catalogue.ids, "count": catalogue.counts})
-        popular = popular.sort("count", item, descending=[True, False])
-        # Codes of unknown items stand for many: that a user saw one of them says nothing about another.
-        first_code = workflow.categories(item)["code"].min()
-        seen = SeenItems.of(train.scan().filter(pl.col(item) >= first_code), user, item)
-        dtype = workflow.categories(item)["value"].dtype
-        shown = None if items is None else one_row_per_item(Dataset(items), item, dtype)
-        return cls(workflow, encoder, built, users, seen, popular, shown)
+        columns = self._query_columns(workflow)
+        rows = in_time(interactions, time)
+        audience = build_audience(rows, workflow, user_id, columns.user)
+        item_columns = [c.name for c in workflow.output_schema if c.has_tag(Tags.ITEM)]
+        catalogue = build_catalogue(rows, workflow, item_id, item_columns, None if items is None else Dataset(items))
+        met = build_interactions(rows, audience, catalogue, user_id, item_id, time)
+        self.hold(workflow, catalogue, audience, met)
+        for source in self.sources:
+            source.settle_quota(len(catalogue))
+            source.fit(catalogue, met, audience)
+        return self
+
+    def _query_columns(self, workflow: Workflow) -> QueryColumns:
+        """What queries are made of: all that is known of users, and what the models need besides."""
+        whose: dict[str, str] = {}
+        for source in self.sources:
+            whose |= dict.fromkeys(source.query_columns, f"the source {source.name!r}")
+        if self.ranker is not None:
+            whose |= dict.fromkeys(self.ranker.query_columns, f"the ranker {type(self.ranker.model).__name__}")
+        users = [c.name for c in workflow.output_schema if c.has_tag(Tags.USER) or c.has_tag(Tags.USER_ID)]
+        return query_columns(workflow, [*users, *whose], whose=whose)
+
+    def hold(self, workflow: Workflow, catalogue: Catalogue, audience: Audience, met: Interactions) -> None:
+        """Go on with these parts, as `fit` and `load` do."""
+        columns = self._query_columns(workflow)
+        dtypes: dict[str, pl.DataType | None] = {**audience.features.schema, **dict.fromkeys(columns.context)}
+        schema = workflow.output_schema
+        self.user_id = id_column(schema, Tags.USER_ID, "user")
+        self.item_id = id_column(schema, Tags.ITEM_ID, "item")
+        if self.ranker is not None:
+            self.ranker.check_items(catalogue)
+        towers = [source for source in self.sources if isinstance(source, Retrieval)]
+        catalogue.vectors_of = partial(towers[0].vectors_of, catalogue) if towers else None
+        check_filters(self.filters, catalogue)
+        check_ordering(self.ordering, catalogue, self.targets)
+        self._requests = Requests(workflow, columns, audience, met, self.user_id, self.context, dtypes)
+        self._allowed = None
+        self._parts, self._updates = (workflow, catalogue, audience, met), None
+
+    @property
+    def parts(self) -> tuple[Workflow, Catalogue, Audience, Interactions]:
+        """Workflow, items, users and who met what.
+
+        Raises:
+            NotFittedError: neither `fit` nor `load` came before.
+        """
+        if self._parts is None:
+            raise NotFittedError("Recommender: it knows no users and items yet. Call fit, or load a saved one.")
+        return self._parts
+
+    @property
+    def workflow(self) -> Workflow:
+        """What turns raw rows into codes."""
+        return self.parts[0]
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items."""
+        return self.parts[1]
+
+    @property
+    def audience(self) -> Audience:
+        """The known users."""
+        return self.parts[2]
+
+    @property
+    def interactions(self) -> Interactions:
+        """Who met what when."""
+        return self.parts[3]
+
+    @property
+    def raw_user_columns(self) -> tuple[str, ...]:
+        """Raw columns that users' features are made of; rows of features may hold them."""
+        return self._requests_fitted().columns.raw_user
+
+    @property
+    def raw_context_columns(self) -> tuple[str, ...]:
+        """Raw columns of the context that requests must give."""
+        return self._requests_fitted().columns.raw_context
 
     @property
     def num_items(self) -> int:
-        """Size of the catalogue."""
-        return len(self.popular)
+        """How many items can be recommended."""
+        return self.catalogue.num_offered
 
     def recommend(
-        self, user_ids: Iterable[Any], k: int = 10, *, exclude_seen: bool = True, show: Sequence[str] = ()
+        self,
+        users: Asked,
+        k: int = 10,
+        *,
+        context: Context = None,
+        filters: Filter | str | Sequence[Filter | str] = (),
+        exclude_seen: bool = True,
+        show: Sequence[str] = (),
     ) -> pl.DataFrame:
         """The `k` best items of each user, in the order asked for.
 
-        Users that the training data does not know get the most popular items, marked `"popularity"` in `source`; their
-        score is the share of training rows. Users with fewer than `k` unseen items get fewer rows.
+        Users that are not known and come without features get the most popular items, marked `"popularity"` in
+        `sources`; their score is the share of training rows. Lists are shorter where fewer items are left; where
+        filters leave none, a warning says which.
 
         Args:
-            user_ids: raw ids; values that cannot be ids at all are unknown users, and null in the answer.
+            users: raw ids; or rows of raw features (a frame, or a list of dicts) with or without an id, for users that
+                are not known, or of whom more is known now.
             k: length of the lists.
-            exclude_seen: leave out what the user has seen.
-            show: columns of `items` to add.
+            context: raw context columns: a dict for all users, or a frame with a row for each.
+            filters: of this request only, besides the recommender's; a text stands for `Where(text)`.
+            exclude_seen: false lets items come back that the recommender's `SeenItems` leaves out.
+            show: raw item columns to add.
 
-        Returns: the user id, `rank` from 1, the item id, `score`, `source`, then the columns of `show`.
+        Returns: the user id, `rank` from 1, the item id, `score`, `retrieval_score`, `ranker_` and the name for each
+            target of the ranker, `sources`, then the columns of `show`. For rows of features, `query` comes first, the
+            number of the row.
 
         Raises:
-            SettingError: k below 1 or larger than the catalogue; no list of ids; nothing to `show`.
-            UnknownColumnError: `show` names a column that the items do not have.
+            SettingError: k below 1 or larger than the catalogue; no list of ids; a context that is missing; nothing to
+                `show`.
+            UnknownColumnError: a column that is not there.
         """
+        request = self._requests_fitted().read(users, context)
+        answer = self.answer(request, k, filters=filters, exclude_seen=exclude_seen)
+        if answer.reasons:
+            warnings.warn(
+                f"recommend: {len(answer.reasons):,} lists are empty: {next(iter(answer.reasons.values()))}",
+                stacklevel=2,
+            )
+        return answer.frame(self.catalogue, self.item_id, show, by_rows=request.by_rows)
+
+    def answer(
+        self,
+        request: Request,
+        k: int,
+        *,
+        filters: Filter | str | Sequence[Filter | str] = (),
+        exclude_seen: bool = True,
+    ) -> Answer:
+        """The lists of a request, with each stage's scores and times."""
         if not 1 <= k <= self.num_items:
             raise SettingError(
                 f"recommend: k is {k}, but the catalogue has {self.num_items:,} items. Choose 1 to {self.num_items:,}."
             )
-        asked = self._as_ids(user_ids)
-        blocks = [self._block(asked.slice(at, _BLOCK), k, exclude_seen) for at in range(0, max(len(asked), 1), _BLOCK)]
-        found = pl.concat(blocks)
-        return with_columns(found, self.items, self.item_id, show) if show else found
+        most = sum(source.quota for source in self.sources)
+        if k > most:
+            raise SettingError(
+                f"recommend: k is {k}, but the sources give {most:,} candidates at most. Raise a quota, or lower k."
+            )
+        more = as_filters(filters)
+        starts = range(0, max(len(request), 1), _BLOCK)
+        draws = generators_of(self.ordering)
+        blocks = [self._block(request.slice(at, _BLOCK), k, more, exclude_seen, draws) for at in starts]
+        return joined(blocks, starts)
 
-    def _as_ids(self, user_ids: Iterable[Any]) -> pl.Series:
-        return as_ids(user_ids, self.user_id, self.workflow.categories(self.user_id)["value"].dtype)
+    def _block(
+        self,
+        request: Request,
+        k: int,
+        filters: Sequence[Filter],
+        exclude_seen: bool,
+        generators: Sequence[np.random.Generator],
+    ) -> Answer:
+        watch = _Watch()
+        queries = self._requests.queries(request)
+        watch.lap("features")
+        allowed = self.allowed(queries, filters, exclude_seen=exclude_seen)
+        candidates = self.candidates(queries, allowed)
+        watch.lap("retrieval")
+        ranked = self.rank(queries, candidates)
+        watch.lap("ranking")
+        lists = self.order(ranked, k, allowed, generators=generators)
+        watch.lap("ordering")
+        empty = np.flatnonzero((lists.items < 0).all(axis=1)).tolist()
+        reasons = {row: allowed.reason(row) or "no source has a candidate that the filters let pass" for row in empty}
+        return Answer(request.ids, lists, self.source_names, self.targets, reasons, watch.ms)
 
-    def _block(self, asked: pl.Series, k: int, exclude_seen: bool) -> pl.DataFrame:
-        codes = self.workflow.encode(self.user_id, asked).to_numpy()
-        is_known = self.knows(codes)
-        items = np.full((len(codes), k), -1, np.int64)
-        scores = np.full((len(codes), k), -np.inf, np.float32)
-        if is_known.any():
-            found = self.search(codes[is_known], k, exclude_seen=exclude_seen)
-            items[is_known], scores[is_known] = found.ids, found.scores
-        items[~is_known], scores[~is_known] = self._popular_codes[:k], self._shares[:k]
-        return self._frame(asked, items, scores, is_known)
+    def upsert_items(self, items: Any) -> int:
+        """Put items in, or change what is known of them, without training: they can be recommended at once.
+
+        Args:
+            items: rows with the raw item id, all raw feature columns of items or none of them (then only what is shown
+                and filtered by changes), and any of the raw columns to show.
+
+        Returns: how many of them are new.
+
+        Raises:
+            UnknownColumnError: a column that items do not have.
+            DataError: ids with nulls or twice; some feature columns missing; a new item without features, or one that
+                a source has no way to know.
+        """
+        return self._items().upsert(Dataset(items).compute(), self.sources)
+
+    def remove_items(self, item_ids: Iterable[Any]) -> int:
+        """Recommend these items no more: how many of them were on offer. Unknown ids are ignored."""
+        return self._items().remove(item_ids, self.sources)
+
+    def _items(self) -> ItemUpdates:
+        workflow, catalogue, _, _ = self.parts
+        if self._updates is None:
+            self._updates = ItemUpdates(workflow, catalogue, self.item_id)
+        return self._updates
+
+    def save(self, path: str | Path) -> None:
+        """Write everything as one folder, the bundle: see `recommender_folder`."""
+        from tamis.recommender.recommender_folder import save_recommender
+
+        save_recommender(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recommender:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no such folder, another kind, a missing or changed file, or a newer version.
+        """
+        from tamis.recommender.recommender_folder import load_recommender
+
+        return load_recommender(path)
+
+    @property
+    def targets(self) -> list[str]:
+        """What the ranker predicts."""
+        return [] if self.ranker is None else self.ranker.targets
 
     def unknown_users(self, user_ids: Iterable[Any]) -> list[Any]:
         """Those of these raw ids that the training data does not know, as they were given."""
         given = list(user_ids)
-        is_known = self.knows(self.workflow.encode(self.user_id, self._as_ids(given)).to_numpy())
-        return [user for user, known in zip(given, is_known.tolist(), strict=True) if not known]
+        rows = self.audience.rows_of(as_ids(given, self.user_id, self.audience.ids.dtype))
+        return [user for user, row in zip(given, rows.tolist(), strict=True) if row < 0]
 
-    def knows(self, user_codes: Codes) -> Any:
-        """Which of these user codes have features in the training data: [users], booleans."""
-        rows = np.searchsorted(self._user_codes, user_codes).clip(max=len(self._user_codes) - 1)
-        return self._user_codes[rows] == user_codes
+    def queries(self, users: Asked, context: Context = None) -> Queries:
+        """The encoded queries of users, as `recommend` takes them."""
+        requests = self._requests_fitted()
+        return requests.queries(requests.read(users, context))
 
-    def search(self, user_codes: Codes, k: int, *, exclude_seen: bool = True) -> SearchResult:
-        """The best items of known users, by code: [users, k], ending with -1 where fewer are left."""
-        rows = np.searchsorted(self._user_codes, user_codes)
-        vectors = self.encoder.encode(self.users[rows]).numpy()
-        return self.index.search(vectors, k, exclude=self.seen.of_users(user_codes) if exclude_seen else None)
+    def allowed(self, queries: Queries, filters: Sequence[Filter] = (), *, exclude_seen: bool = True) -> Allowed:
+        """What the filters leave for these requests."""
+        own = [one for one in self.filters if exclude_seen or not isinstance(one, SeenItems)]
+        all_filters = (*own, *filters)
+        if filters:
+            return combine(all_filters, self.catalogue, queries)
+        if self._allowed is None or self._allowed[0] != self.catalogue.version:
+            self._allowed = (self.catalogue.version, allowed_for_all(all_filters, self.catalogue))
+        return combine(all_filters, self.catalogue, queries, for_all=self._allowed[1])
 
-    def _frame(self, asked: pl.Series, items: Codes, scores: Any, is_known: Any) -> pl.DataFrame:
-        num_users, k = items.shape
-        decoded = self.workflow.decode(self.item_id, pl.Series(items.clip(min=0).ravel()))
-        sources = np.where(is_known, RETRIEVAL, POPULARITY)
-        frame = pl.DataFrame(
-            {
-                self.user_id: asked.gather(np.repeat(np.arange(num_users), k)),
-                "rank": np.tile(np.arange(1, k + 1), num_users),
-                self.item_id: decoded,
-                "score": scores.ravel(),
-                "source": np.repeat(sources, k),
-            },
-            schema_overrides={"source": pl.String, "rank": pl.Int64},
+    def candidates(self, queries: Queries, allowed: Allowed) -> Candidates:
+        """The first stage: the sources' lists as one, the popular items where no source has anything."""
+        found = [self.search(source, queries, allowed) for source in self.sources]
+        candidates = blended(found, len(self.catalogue), blend=self.blend)
+        unanswered = np.flatnonzero(~self._answerable(queries))
+        return self._with_popular(candidates, unanswered, allowed) if len(unanswered) else candidates
+
+    def search(self, source: Source, queries: Queries, allowed: Allowed) -> SearchResult:
+        """One source's list for each request; empty where it cannot answer."""
+        rows = np.flatnonzero(source.can_answer(queries))
+        k = min(source.quota, len(self.catalogue))
+        ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        if len(rows):
+            exclude = None if allowed.exclude is None else [allowed.exclude[row] for row in rows.tolist()]
+            asked = queries if len(rows) == len(queries) else queries.select(rows)
+            found = source.search(asked, k, exclude=exclude, allow=allowed.rows)
+            ids[rows], scores[rows] = found.ids, found.scores
+        return SearchResult(scores, ids)
+
+    def _answerable(self, queries: Queries) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        answerable = np.zeros(len(queries), np.bool_)
+        for source in self.sources:
+            answerable |= source.can_answer(queries)
+        return answerable
+
+    def _with_popular(self, candidates: Candidates, rows: Rows, allowed: Allowed) -> Candidates:
+        """The candidates, with the most popular allowed items for these requests."""
+        k = sum(source.quota for source in self.sources)
+        popular = self.catalogue.by_popularity()
+        popular = popular[allowed.for_all.mask[popular]]
+        lists = [
+            _first_allowed(popular, k, () if allowed.exclude is None else allowed.exclude[row]) for row in rows.tolist()
+        ]
+        return candidates.filled(rows, lists, popularity(self.catalogue), bit=len(self.sources))
+
+    def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
+        """The second stage: the ranker's predictions for the candidates."""
+        return candidates if self.ranker is None else self.ranker.rank(queries, candidates, self.catalogue)
+
+    def order(
+        self,
+        candidates: Candidates,
+        k: int,
+        allowed: Allowed | None = None,
+        *,
+        generators: Sequence[np.random.Generator] | None = None,
+    ) -> Candidates:
+        """The lists of length `k`; see `order_by`."""
+        return order_by(
+            self.ordering, candidates, self.catalogue, k, targets=self.targets, allowed=allowed, generators=generators
         )
-        return frame.filter(pl.Series(items.ravel() >= 0))
 
     def evaluate(
         self, held_out: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude_seen: bool = True
@@ -214,9 +426,11 @@ class Recommender:
         """Metrics of the lists that are really served, and those of the popularity list beside them.
 
         Args:
-            held_out: raw later interactions; the workflow's filters apply, so only positives count.
+            held_out: raw later interactions. Rows count that the workflow's filters keep and, where the workflow hands
+                on a target that is no amount, for which the first such target is 1.
             metrics: by default Recall and NDCG at 10.
-            exclude_seen: leave out what each user has seen; such held-out items are then not relevant either.
+            exclude_seen: as in `recommend`; where the recommender has `SeenItems`, held-out items that the user had met
+                before are then not relevant either.
 
         Returns: each metric by name, the popularity list's with `popularity_` before it, `num_users` that were judged
             and `num_unknown_rows`, held-out rows of users that the training data does not know.
@@ -228,39 +442,35 @@ class Recommender:
 
         return judge_recommender(self, held_out, metrics=metrics, exclude_seen=exclude_seen)
 
-    def save(self, path: str | Path) -> None:
-        """Write everything as one folder of JSON, parquet, safetensors and the index's own file."""
-        with saving(path, kind=KIND, version=VERSION, num_items=self.num_items, num_users=len(self.users)) as folder:
-            self.workflow.save(folder / "workflow")
-            self.encoder.save(folder / "query_encoder")
-            self.index.save(folder / "index")
-            self.users.write_parquet(folder / "users.parquet")
-            self.seen.frame.write_parquet(folder / "seen.parquet")
-            self.popular.write_parquet(folder / "popular.parquet")
-            if self.items is not None:
-                self.items.write_parquet(folder / "items.parquet")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Recommender:
-        """Read what `save` wrote.
-
-        Raises:
-            FormatError: no such folder, another kind, a missing or changed file, or a newer version.
-        """
-        from tamis.models.encoder import Encoder
-
-        folder = Path(path)
-        read_manifest(folder, kind=KIND, version=VERSION)
-        items = folder / "items.parquet"
-        return cls(
-            Workflow.load(folder / "workflow"),
-            Encoder.load(folder / "query_encoder"),
-            load_index(folder / "index"),
-            pl.read_parquet(folder / "users.parquet"),
-            SeenItems(pl.read_parquet(folder / "seen.parquet")),
-            pl.read_parquet(folder / "popular.parquet"),
-            pl.read_parquet(items) if items.is_file() else None,
-        )
+    def _requests_fitted(self) -> Requests:
+        assert self.parts
+        return self._requests
 
     def __repr__(self) -> str:
-        return f"Recommender({len(self.users):,} users, {self.num_items:,} items, index={type(self.index).__name__})"
+        known = f"{len(self.audience):,} users, {self.num_items:,} items" if self._parts else "not fitted"
+        ranker = "none" if self.ranker is None else type(self.ranker.model).__name__
+        return f"Recommender({known}, sources={self.source_names[:-1]}, ranker={ranker})"
+
+
+def as_filters(given: Filter | str | Sequence[Filter | str]) -> list[Filter]:
+    """The filters that a request gave."""
+    several = [given] if isinstance(given, Filter | str) else given
+    return [Where(one) if isinstance(one, str) else one for one in several]
+
+
+def _first_allowed(items: Rows, k: int, excluded: Sequence[int] | Rows) -> Rows:
+    """The first `k` items that are not excluded."""
+    some = items[: k + len(excluded)]
+    return some[~np.isin(some, excluded)][:k]
+
+
+class _Watch:
+    """Milliseconds of stages that follow each other."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.ms[stage], self._last = (now - self._last) * 1000, now

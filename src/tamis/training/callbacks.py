@@ -25,7 +25,10 @@ class Callback:
         """After each step; `trainer.optimizer.num_steps` counts them."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """After each epoch and its validation; set `trainer.should_stop` to end."""
+        """After each epoch and its validation; set `trainer.should_stop` to end.
+
+        Where weights are averaged, the module holds the average meanwhile.
+        """
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Once, after the last epoch."""
@@ -70,15 +73,21 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Compare with the best so far."""
         history = trainer.history
-        if self.monitor not in history.history:
-            raise UnknownNameError(self.monitor, history.history, where="EarlyStopping", what="figure to monitor")
-        self._find_best(history)
+        self.find_best(history)
         if self.best_epoch == history.num_epochs and self.restore_best:
-            trainer.best_weights = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
+            with trainer.optimizer.averaged():
+                trainer.best_weights = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
         elif history.num_epochs - self.best_epoch > self.patience:
             trainer.should_stop = True
 
-    def _find_best(self, history: History) -> None:
+    def find_best(self, history: History) -> None:
+        """Set `best` and `best_epoch` to what the history says.
+
+        Raises:
+            UnknownNameError: the history has no such figure.
+        """
+        if self.monitor not in history.history:
+            raise UnknownNameError(self.monitor, history.history, where="EarlyStopping", what="figure to monitor")
         values = history.history[self.monitor]
         self.best = None
         for epoch, value in enumerate(values, start=history.num_epochs - len(values) + 1):

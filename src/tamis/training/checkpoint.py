@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
-from tamis.errors import FormatError
+from tamis.errors import FormatError, SettingError
 from tamis.folders import read_json, read_manifest, saving, write_json
 
 if TYPE_CHECKING:
@@ -24,14 +24,15 @@ def save_checkpoint(path: str | Path, trainer: Trainer) -> None:
         "loader": trainer.loader.state_dict(),
         "epoch_loss": trainer.epoch_loss,
         "epoch_rows": trainer.epoch_rows,
-        "optimizer": repr(trainer.optimizer.settings),
+        "optimizer": repr(trainer.optimizer),
+        "horizon": trainer.optimizer.horizon,
         "history": trainer.history.history,
     }
     random = {"torch": torch.get_rng_state(), "negatives": trainer.generator.get_state()}
     device = next(trainer.module.parameters()).device
     if device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(device)
-    with saving(path, kind=KIND, version=VERSION) as folder:
+    with trainer.optimizer.unaveraged(), saving(path, kind=KIND, version=VERSION) as folder:
         save_file(_contiguous(trainer.module.state_dict()), folder / "weights.safetensors")
         save_file(_contiguous(trainer.optimizer.state()), folder / "optimizer.safetensors")
         save_file(random, folder / "random.safetensors")
@@ -44,15 +45,16 @@ def load_checkpoint(path: str | Path, trainer: Trainer) -> None:
 
     Raises:
         FormatError: no checkpoint, or one of another model or optimizer.
-        SettingError: it was trained on other data or with other loader settings.
+        SettingError: it was trained on other data, with other loader settings, or towards another end of its schedule.
     """
     folder = Path(path)
     read_manifest(folder, kind=KIND, version=VERSION)
     place = read_json(folder / "place.json")
-    here = repr(trainer.optimizer.settings)
+    here = repr(trainer.optimizer)
     if place["optimizer"] != here:
         raise FormatError(f"{folder}: it was trained with {place['optimizer']}, not {here}. Compile the model so.")
     trainer.loader.load_state_dict(place["loader"])
+    _check_horizon(folder, place.get("horizon"), trainer.optimizer.horizon)
     try:
         trainer.module.load_state_dict(load_file(folder / "weights.safetensors"))
     except RuntimeError as error:
@@ -68,6 +70,14 @@ def load_checkpoint(path: str | Path, trainer: Trainer) -> None:
     trainer.best_weights = load_file(folder / "best_weights.safetensors", device=str(device))
     trainer.history.history = place["history"]
     trainer.epoch_loss, trainer.epoch_rows = place["epoch_loss"], place["epoch_rows"]
+
+
+def _check_horizon(folder: Path, saved: int | None, here: int | None) -> None:
+    if saved != here:
+        raise SettingError(
+            f"{folder}: its schedule was laid out over {saved} steps, but here over {here}, so the learning rates "
+            "would differ. Ask for as many epochs as then, or give the schedule its num_steps from the start."
+        )
 
 
 def _contiguous(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

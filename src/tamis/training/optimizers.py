@@ -1,11 +1,15 @@
 """Optimizers: a torch one for the dense parameters, a row-wise one for the embedding tables.
 
 The cost of a step depends on the rows that the batch touched, not on the size of the tables.
+
+Weight decay is the decoupled one in all that have it: a step takes learning_rate * weight_decay of each dense weight,
+and of each touched row, beside what the gradient does. For L2 as a part of the loss see `ModelOptimizer`.
+Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019, algorithm 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import SettingError, UnknownNameError
-from tamis.nn.embeddings import EmbeddingTables
+from tamis.training.ftrl import FTRL
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Adam:
     def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of the dense parameters."""
         betas = (self.beta_1, self.beta_2)
-        return torch.optim.Adam(parameters, self.learning_rate, betas, self.epsilon, self.weight_decay, fused=True)
+        return torch.optim.Adam(parameters, self.learning_rate, betas, self.epsilon, fused=True)
 
     def new_state(self, weight: Tensor) -> dict[str, Tensor]:
         """Second moment and last step of every row."""
@@ -49,7 +53,8 @@ class Adam:
     def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
         """Move the touched rows: rows [n], distinct; gradient [n, width]."""
         values = weight.index_select(0, rows)
-        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        if self.weight_decay:
+            values.mul_(1 - self.learning_rate * self.weight_decay)
         num_steps = step - state["step"].index_select(0, rows)
         square = state["square"].index_select(0, rows).mul_(self.beta_2 ** num_steps.float())
         square.add_(gradient.square().mean(dim=1), alpha=1 - self.beta_2)
@@ -72,7 +77,7 @@ class Adagrad:
 
     def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of the dense parameters."""
-        return torch.optim.Adagrad(parameters, self.learning_rate, weight_decay=self.weight_decay, eps=self.epsilon)
+        return torch.optim.Adagrad(parameters, self.learning_rate, eps=self.epsilon)
 
     def new_state(self, weight: Tensor) -> dict[str, Tensor]:
         """Sum of the mean squared gradients of every row."""
@@ -81,7 +86,8 @@ class Adagrad:
     def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
         """Move the touched rows: rows [n], distinct; gradient [n, width]."""
         values = weight.index_select(0, rows)
-        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        if self.weight_decay:
+            values.mul_(1 - self.learning_rate * self.weight_decay)
         square = state["square"].index_select(0, rows).add_(gradient.square().mean(dim=1))
         state["square"].index_copy_(0, rows, square)
         values.addcdiv_(gradient, square.sqrt_().add_(self.epsilon)[:, None], value=-self.learning_rate)
@@ -97,7 +103,7 @@ class SGD:
 
     def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of the dense parameters."""
-        return torch.optim.SGD(parameters, self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.SGD(parameters, self.learning_rate)
 
     def new_state(self, weight: Tensor) -> dict[str, Tensor]:
         """Nothing."""
@@ -106,13 +112,14 @@ class SGD:
     def update(self, weight: Tensor, state: dict[str, Tensor], rows: Tensor, gradient: Tensor, step: int) -> None:
         """Move the touched rows: rows [n], distinct; gradient [n, width]."""
         values = weight.index_select(0, rows)
-        gradient = gradient.add(values, alpha=self.weight_decay) if self.weight_decay else gradient
+        if self.weight_decay:
+            values.mul_(1 - self.learning_rate * self.weight_decay)
         weight.index_copy_(0, rows, values.sub_(gradient, alpha=self.learning_rate))
 
 
-OptimizerSettings = Adam | Adagrad | SGD
+OptimizerSettings = Adam | Adagrad | SGD | FTRL
 
-OPTIMIZERS: dict[str, type[OptimizerSettings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
+OPTIMIZERS: dict[str, type[OptimizerSettings]] = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD, "ftrl": FTRL}
 
 
 def optimizer_settings(optimizer: str | OptimizerSettings, learning_rate: float | None = None) -> OptimizerSettings:
@@ -149,55 +156,3 @@ def described_optimizer(described: Mapping[str, Any]) -> OptimizerSettings:
     if name not in OPTIMIZERS:
         raise UnknownNameError(name, OPTIMIZERS, where="optimizer", what="optimizer")
     return OPTIMIZERS[name](**{key: value for key, value in described.items() if key != "name"})
-
-
-class ModelOptimizer:
-    """Moves all parameters of a module: tables row by row, the rest densely."""
-
-    def __init__(self, module: nn.Module, settings: OptimizerSettings) -> None:
-        self.settings = settings
-        self.num_steps = 0
-        self._tables = [part for part in module.modules() if isinstance(part, EmbeddingTables)]
-        dense = [p for p in module.parameters() if p.requires_grad]
-        self._dense = settings.dense(dense) if dense else None
-        self._parameters = dense
-        self._rows: dict[str, dict[str, Tensor]] = {}
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Apply the gradients of the last backward and drop them."""
-        self.num_steps += 1
-        for key, weight, rows, gradient in self._touched():
-            if key not in self._rows:
-                self._rows[key] = self.settings.new_state(weight)
-            self.settings.update(weight, self._rows[key], rows.long(), gradient, self.num_steps)
-        if self._dense is not None:
-            self._dense.step()
-            self._dense.zero_grad()
-
-    def _touched(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-        for i, tables in enumerate(self._tables):
-            for width, (rows, gradient) in tables.row_gradients().items():
-                yield f"{i}.{width}", tables.weights[width].data, rows, gradient
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything needed to continue, as flat tensors."""
-        flat = {f"rows.{key}.{name}": t for key, state in self._rows.items() for name, t in state.items()}
-        if self._dense is not None:
-            for i, parameter in enumerate(self._parameters):
-                state = self._dense.state.get(parameter, {})
-                flat |= {f"dense.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        return {**flat, "num_steps": torch.tensor(self.num_steps)}
-
-    def load_state(self, flat: dict[str, Tensor]) -> None:
-        """Continue from what `state` gave."""
-        self.num_steps = int(flat["num_steps"])
-        self._rows = {}
-        for name, tensor in flat.items():
-            kind, _, rest = name.partition(".")
-            if kind == "rows":
-                key, _, part = rest.rpartition(".")
-                self._rows.setdefault(key, {})[part] = tensor.clone()
-            elif kind == "dense" and self._dense is not None:
-                index, _, part = rest.partition(".")
-                self._dense.state[self._parameters[int(index)]][part] = tensor.clone()

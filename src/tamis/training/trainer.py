@@ -19,7 +19,7 @@ from tamis.training.allocator import keep_freed_memory
 from tamis.training.callbacks import Callback
 from tamis.training.checkpoint import load_checkpoint
 from tamis.training.history import History
-from tamis.training.optimizers import ModelOptimizer
+from tamis.training.model_optimizer import ModelOptimizer
 
 StepLoss = Callable[[Batch, torch.Generator], Tensor]
 Validate = Callable[[], dict[str, float]]
@@ -64,12 +64,13 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; checkpoints written before stay as they are.
-            SettingError: epochs below 1.
+            SettingError: epochs below 1, or a warm-up that is longer than the training.
         """
         if epochs < 1:
             raise SettingError(f"fit: epochs is {epochs}. Choose 1 or more.")
         keep_freed_memory()
         callbacks = list(callbacks)
+        self.optimizer.plan(epochs, len(self.loader))
         with torch.random.fork_rng(devices=[]):  # the caller's own random numbers stay as they are
             torch.manual_seed(self.seed)
             if resume_from is not None:
@@ -80,16 +81,29 @@ class Trainer:
                 title = f"epoch {self.history.num_epochs + 1}/{epochs}"
                 figures = self._train_epoch(title, callbacks, verbose=verbose)
                 self.module.eval()
-                if validate is not None:
-                    figures |= {f"val_{name}": value for name, value in validate().items()}
-                self.history.add(figures)
-                if verbose:
-                    print(title, *[f"{name} {value:.5g}" for name, value in figures.items()], sep="  ", file=sys.stderr)
-                for callback in callbacks:
-                    callback.on_epoch_end(self)
+                with self.optimizer.averaged():
+                    self._end_epoch(title, figures, validate, callbacks, verbose=verbose)
+            self.optimizer.keep_average()
             for callback in callbacks:
                 callback.on_fit_end(self)
         return self.history
+
+    def _end_epoch(
+        self,
+        title: str,
+        figures: dict[str, float],
+        validate: Validate | None,
+        callbacks: list[Callback],
+        *,
+        verbose: bool,
+    ) -> None:
+        if validate is not None:
+            figures |= {f"val_{name}": value for name, value in validate().items()}
+        self.history.add(figures)
+        if verbose:
+            print(title, *[f"{name} {value:.5g}" for name, value in figures.items()], sep="  ", file=sys.stderr)
+        for callback in callbacks:
+            callback.on_epoch_end(self)
 
     def _train_epoch(self, title: str, callbacks: list[Callback], *, verbose: bool) -> dict[str, float]:
         start, rows_before = time.perf_counter(), self.epoch_rows

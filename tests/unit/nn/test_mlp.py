@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tamis.errors import SettingError, UnknownNameError
-from tamis.nn.mlp import ACTIVATIONS, MLPBlock
+from tamis.nn.mlp import ACTIVATIONS, BatchNorm, MLPBlock
 
 
 def kinds(block: MLPBlock) -> list[str]:
@@ -20,6 +20,33 @@ def test_the_last_layer_may_stay_linear() -> None:
         "Linear", "ReLU", "Dropout", "Linear",
     ]  # fmt: skip
     assert kinds(MLPBlock([4], no_activation_last_layer=True)) == ["Linear"]
+
+
+def test_a_normalization_stands_before_the_activation_and_never_last() -> None:
+    assert kinds(MLPBlock([8], normalization="batch", dropout=0.5)) == ["Linear", "BatchNorm", "ReLU", "Dropout"]
+    block = MLPBlock([8, 4], normalization="layer", no_activation_last_layer=True)
+    assert kinds(block) == ["Linear", "LayerNorm", "ReLU", "Linear"]
+
+
+def test_batch_normalization_by_hand() -> None:
+    """Mean 2 and variance 1; the running figures move a tenth of the way, the variance to the unbiased 2."""
+    layer = BatchNorm(1)
+    torch.testing.assert_close(layer(torch.tensor([[1.0], [3.0]])), torch.tensor([[-1.0], [1.0]]), atol=1e-4, rtol=0)
+    assert layer.running_mean.tolist() == pytest.approx([0.2])
+    assert layer.running_var.tolist() == pytest.approx([0.9 + 0.2])
+
+
+def test_one_row_is_normalized_by_the_running_figures_and_does_not_move_them() -> None:
+    layer = BatchNorm(1)
+    layer(torch.tensor([[1.0], [3.0]]))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    x = torch.tensor([[4.2]], requires_grad=True)
+    found = layer(x)
+    assert found.item() == pytest.approx(4.0 / (1.1 + 1e-5) ** 0.5)
+    found.sum().backward()
+    assert x.grad is not None and x.grad.item() == pytest.approx(1 / (1.1 + 1e-5) ** 0.5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+    assert layer.eval()(x).item() == found.item()
 
 
 def test_widths_follow_each_other() -> None:
@@ -51,6 +78,11 @@ def test_widths_below_one_are_refused(widths: list[int]) -> None:
 def test_an_unknown_activation_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"MLPBlock: there is no activation 'rellu'\. Did you mean 'relu'\?"):
         MLPBlock([3], "rellu")
+
+
+def test_an_unknown_normalization_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"MLPBlock: there is no normalization 'bath'\. Did you mean 'batch'\?"):
+        MLPBlock([3], normalization="bath")
 
 
 @pytest.mark.parametrize("dropout", [1.0, -0.1, float("nan")])

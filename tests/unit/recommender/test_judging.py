@@ -27,7 +27,7 @@ def build(train: pl.DataFrame, *, freq_threshold: int = 0, user: str = "user_id"
     coded = workflow.transform(Dataset(train))
     model = MatrixFactorizationModel(coded.schema, dim=8)
     model.fit(coded, epochs=1, batch_size=64, verbose=False)
-    built = Recommender.build(model, workflow, coded)
+    built = Recommender(model).fit(workflow, coded)
     built.model, built.coded = model, coded  # type: ignore[attr-defined] # at hand for the tests
     return built
 

@@ -30,7 +30,7 @@ def build(rows: pl.DataFrame = ROWS, *, items: pl.DataFrame | None = None) -> Re
     train = workflow.transform(Dataset(rows))
     model = MatrixFactorizationModel(train.schema, dim=4)
     model.fit(train, epochs=2, batch_size=8, verbose=False)
-    return Recommender.build(model, workflow, train, items=items)
+    return Recommender(model).fit(workflow, train, items=items)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def recommender() -> Recommender:
 
 def test_lists_hold_raw_ids_best_first_without_what_was_seen(recommender: Recommender) -> None:
     found = recommender.recommend([2, 1], k=5)
-    assert found.columns == ["user", "rank", "item", "score", "source"]
+    assert found.columns == ["user", "rank", "item", "score", "retrieval_score", "sources"]
     assert found.schema["user"] == found.schema["item"] == pl.Int64
     assert found["user"].to_list() == [2, 2, 1, 1]  # two items are unseen by each, so two rows and not five
     assert found["rank"].to_list() == [1, 2, 1, 2]
@@ -50,7 +50,7 @@ def test_lists_hold_raw_ids_best_first_without_what_was_seen(recommender: Recomm
     scores = found["score"].to_list()
     assert scores[0] >= scores[1]
     assert scores[2] >= scores[3]
-    assert set(found["source"]) == {"retrieval"}
+    assert found["sources"].to_list() == [["retrieval"]] * 4
 
 
 def test_seen_items_come_back_when_asked_for(recommender: Recommender) -> None:
@@ -62,7 +62,7 @@ def test_unknown_users_get_the_popular_items_marked_as_such(recommender: Recomme
     found = recommender.recommend([unknown], k=4)  # user 9 never clicked, so the training data does not know them
     assert found["item"].to_list() == [30, 10, 20, 40]
     assert found["score"].to_list() == pytest.approx([4 / 12, 3 / 12, 2 / 12, 2 / 12])
-    assert set(found["source"]) == {"popularity"}
+    assert found["sources"].to_list() == [["popularity"]] * 4
     assert recommender.unknown_users([1, unknown, 2]) == [unknown]
 
 
@@ -84,7 +84,7 @@ def test_items_without_a_click_and_codes_without_an_id_never_come(recommender: R
     train = workflow.transform(Dataset(rare))
     model = MatrixFactorizationModel(train.schema, dim=4)
     model.fit(train, epochs=1, batch_size=8, verbose=False)
-    built = Recommender.build(model, workflow, train)
+    built = Recommender(model).fit(workflow, train)
     assert set(built.recommend([1, 99], k=2, exclude_seen=False)["item"]) == {10, 30}
 
 
@@ -180,7 +180,7 @@ def test_a_changed_missing_newer_or_foreign_folder_is_refused(recommender: Recom
 
 
 def test_it_says_what_it_holds(recommender: Recommender) -> None:
-    assert repr(recommender) == "Recommender(4 users, 5 items, index=ExactIndex)"
+    assert repr(recommender) == "Recommender(4 users, 5 items, sources=['retrieval'], ranker=none)"
     assert isinstance(recommender, tamis.Recommender)
 
 

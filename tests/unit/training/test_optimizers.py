@@ -1,5 +1,7 @@
 """Row-wise updates against torch's optimizers and hand loops."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,10 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tamis.errors import SettingError, UnknownNameError
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.schema import ColumnSchema
-from tamis.training.optimizers import SGD, Adagrad, Adam, ModelOptimizer, OptimizerSettings, optimizer_settings
+from tamis.training.ftrl import FTRL
+from tamis.training.model_optimizer import ModelOptimizer
+from tamis.training.optimizers import SGD, Adagrad, Adam, OptimizerSettings, optimizer_settings
+from tamis.training.schedules import ConstantSchedule
+from tamis.training.weight_averaging import WeightAverage
 
 NUM_ROWS, WIDTH = 9, 3
-EVERY_KIND = [Adam(0.05), Adam(0.05, beta_1=0.8, beta_2=0.9), Adagrad(0.1), SGD(0.1)]
+EVERY_KIND = [Adam(0.05), Adam(0.05, beta_1=0.8, beta_2=0.9), Adagrad(0.1), SGD(0.1), FTRL(0.1)]
 STEPS = [[0, 4, 4], [4, 7], [1, 0, 8, 8], [2]]
 
 
@@ -196,13 +202,17 @@ class LargestResult(TorchDispatchMode):
         return result
 
 
+EVERYTHING = {"clip_norm": 1.0, "embedding_l2": 0.1, "average": WeightAverage(0.9), "schedule": ConstantSchedule(9)}
+
+
+@pytest.mark.parametrize("more", [{}, EVERYTHING], ids=["plain", "everything"])
 @pytest.mark.parametrize("settings", EVERY_KIND, ids=repr)
-def test_a_step_makes_nothing_of_a_tables_size(settings: OptimizerSettings) -> None:
+def test_a_step_makes_nothing_of_a_tables_size(settings: OptimizerSettings, more: dict[str, Any]) -> None:
     """The first step may: the state of all rows starts there."""
     found = []
     for num_rows in (100, 100_000):
         model = Small(num_rows)
-        optimizer = ModelOptimizer(model, settings)
+        optimizer = ModelOptimizer(model, settings, **more)
         train(model, optimizer, STEPS[:1])
         with LargestResult() as largest:
             train(model, optimizer, STEPS[1:])

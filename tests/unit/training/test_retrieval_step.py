@@ -10,9 +10,11 @@ from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.nn.tower import Tower
 from tamis.nn.two_towers import TwoTowers
 from tamis.schema import ColumnSchema, Schema, Tags
+from tamis.training.model_optimizer import ModelOptimizer
 from tamis.training.negatives import InBatchSampler, PopularityBasedSampler, Sampler, UniformSampler
-from tamis.training.optimizers import Adam, ModelOptimizer
+from tamis.training.optimizers import Adam
 from tamis.training.retrieval_step import RetrievalLoss, RetrievalStep
+from tamis.training.schedules import ExponentialSchedule
 
 NUM_ITEMS, NUM_USERS, ROWS = 12, 3, 120_000
 USER = ColumnSchema("user", tags=Tags.USER_ID).with_tags(Tags.CATEGORICAL).with_domain(NUM_USERS - 1)
@@ -58,14 +60,13 @@ def learned(samplers: list[Sampler], *, batch_size: int = 12, num_steps: int = 1
     user, item = rows_of(truth())
     towers = free_towers()
     step = step_of(towers, item, RetrievalLoss(samplers, **settings))  # type: ignore[arg-type]
-    optimizer = ModelOptimizer(towers, Adam())
+    slower = ExponentialSchedule(factor_per_period=1 / 6, period_steps=num_steps // 2, staircase=True)
+    optimizer = ModelOptimizer(towers, Adam(0.03), schedule=slower)
     generator = torch.Generator().manual_seed(5)
     total = torch.zeros(NUM_USERS, NUM_ITEMS)
     for i in range(num_steps):
         start = i * batch_size % (ROWS - batch_size)
         rows = slice(start, start + batch_size)
-        rate = 0.03 if i < num_steps // 2 else 0.005
-        optimizer.settings = Adam(learning_rate=rate)
         step(Batch({"user": user[rows], "item": item[rows]}), generator).backward()
         optimizer.step()
         if i >= num_steps * 2 // 3:  # the mean of the last steps: less noise

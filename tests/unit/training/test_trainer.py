@@ -13,7 +13,8 @@ from tamis.data.loader import Loader
 from tamis.errors import FormatError, NonFiniteLossError, SettingError, UnknownNameError
 from tamis.training.callbacks import Callback, Checkpoint, EarlyStopping
 from tamis.training.history import History
-from tamis.training.optimizers import SGD, Adam, ModelOptimizer, OptimizerSettings
+from tamis.training.model_optimizer import ModelOptimizer
+from tamis.training.optimizers import SGD, Adam, OptimizerSettings
 from tamis.training.trainer import Trainer
 
 ROWS = pl.DataFrame({"x": [float(i % 7) for i in range(50)]})

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tamis.errors import DataError, SettingError
-from tamis.evaluation import catalogue
-from tamis.evaluation.catalogue import Pairs, interval, judge, judge_lists, judge_popularity
+from tamis.evaluation import list_judging
+from tamis.evaluation.list_judging import Pairs, interval, judge, judge_lists, judge_popularity
 
 ALL = [
     "recall_at_2",
@@ -131,7 +131,7 @@ def test_all_metrics_in_one_pass_equal_brute_force(seed, exclude) -> None:
 @pytest.mark.parametrize("exclude", [False, True])
 @pytest.mark.parametrize("entries", [2**22, 100])
 def test_the_popularity_list_is_judged_like_a_model_with_those_scores(seed, exclude, entries, monkeypatch) -> None:
-    monkeypatch.setattr(catalogue, "_ENTRIES", entries)  # 100: blocks of a few queries
+    monkeypatch.setattr(list_judging, "_ENTRIES", entries)  # 100: blocks of a few queries
     _, relevant, seen, popularity = random_world(seed)
     found = judge_popularity(
         torch.from_numpy(popularity), pairs_of(relevant), metrics=ALL, excluded=pairs_of(seen) if exclude else None

@@ -1,0 +1,81 @@
+"""A search over settings that treats all libraries alike: the same number of tries, judged by the held-out rows alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent / "frappe"
+TRIED = HERE / "tried.jsonl"
+TRIES = 12  # of each library and model
+
+Settings = dict[str, Any]
+Space = dict[str, list[Any]]
+
+
+def spaces(library: str, file: Path = HERE / "space.toml") -> dict[str, Space]:
+    """What may be tried of each of a library's models."""
+    given = tomllib.loads(file.read_text(encoding="utf-8"))
+    found: dict[str, Space] = {}
+    for model, parts in given["models"].items():
+        found[model] = {}
+        for lists in (given["common"], given.get(library, {})):
+            for part in parts:
+                found[model] |= lists.get(part, {})
+    return found
+
+
+def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: list[dict[str, Any]], name: str) -> None:
+    """Try settings until there are TRIES; `tried` has the earlier ones, and grows.
+
+    Each draw depends on `name`, its number and what was tried before, so that a search that was stopped goes on alike.
+    """
+    while len(tried) < TRIES:
+        generator = random.Random(f"{name} {len(tried)}")
+        before = [one["settings"] for one in tried]
+        settings = _next(space, tried, generator)
+        while settings in before:
+            settings = _next(space, tried, generator)
+        tried.append({"settings": settings, **judge(settings)})
+
+
+def _next(space: Space, tried: list[dict[str, Any]], generator: random.Random) -> Settings:
+    if len(tried) < TRIES // 2:
+        return {name: generator.choice(choices) for name, choices in space.items()}
+    changed = generator.sample(sorted(space), 2)
+    return best(tried)["settings"] | {name: generator.choice(space[name]) for name in changed}
+
+
+def best(tried: list[dict[str, Any]]) -> dict[str, Any]:
+    """The try with the highest AUC on the held-out rows."""
+    return max(tried, key=lambda one: float(one["valid_auc"]))
+
+
+def read_tried(library: str, model: str, file: Path = TRIED) -> list[dict[str, Any]]:
+    """What was tried of a model."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return [row for row in rows if (row["library"], row["model"]) == (library, model)]
+
+
+def write_tried(row: dict[str, Any], file: Path = TRIED) -> None:
+    """Add one try."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
+
+
+def chosen(library: str, model: str) -> Settings:
+    """The settings that the search chose, from the library's file."""
+    found: Settings = json.loads((HERE / f"{library}.json").read_text(encoding="utf-8"))[model]
+    return found
+
+
+def choose(library: str, models: list[str]) -> None:
+    """Write a library's file out of what was tried."""
+    settings = {model: best(tried)["settings"] for model in models if (tried := read_tried(library, model))}
+    lines = ",\n".join(f"  {json.dumps(model)}: {json.dumps(found)}" for model, found in settings.items())
+    (HERE / f"{library}.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")

@@ -1,0 +1,81 @@
+"""One query's encoded features as tensors, without the detour through a frame, and the check of the items' codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tamis.data.batch import OFFSETS, VALUES
+from tamis.errors import DataError, UnknownColumnError
+from tamis.nn.embeddings import check_codes
+from tamis.nn.inputs import split_inputs
+from tamis.schema import ColumnSchema, Schema
+
+
+def query_tensors(query: Mapping[str, Any], schema: Schema) -> dict[str, Tensor]:
+    """The features as a batch of one row has them.
+
+    Raises:
+        UnknownColumnError: a column is missing.
+        DataError: a value that is no number, or of another shape than its column.
+    """
+    found: dict[str, Tensor] = {}
+    plain: dict[type, dict[str, Any]] = {int: {}, float: {}}  # many small tensors cost more than one
+    for column in schema:
+        name = column.name
+        if name not in query:
+            raise UnknownColumnError(name, query, where="CandidateScorer")
+        value = query[name]
+        if type(value) in plain and not column.is_list:
+            plain[type(value)][name] = value
+            continue
+        values = _numbers(value, column)
+        if column.width is not None:
+            found[name] = values.reshape(1, column.width)
+        elif column.is_list:
+            found[name + VALUES] = values
+            found[name + OFFSETS] = torch.tensor([0, len(values)])
+        else:
+            found[name] = values
+    for named in plain.values():
+        if named:
+            found |= dict(zip(named, torch.tensor([list(named.values())]).unbind(1), strict=True))
+    return found
+
+
+def _numbers(value: Any, column: ColumnSchema) -> Tensor:
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "iufb":
+        if numbers.size:
+            raise DataError(
+                f"CandidateScorer: the query's {column.name!r} is {value!r}, which is no number. Encode it with the "
+                "workflow that the model was trained with, and fill nulls."
+            )
+        numbers = numbers.astype(np.int64)
+    if numbers.dtype.kind == "u":
+        numbers = numbers.astype(np.int64)
+    wanted = 1 if not column.is_list and column.width is None else column.width
+    if wanted is not None and numbers.size != wanted:
+        raise DataError(
+            f"CandidateScorer: the query's {column.name!r} has {numbers.size} values, but one row has {wanted}. Give "
+            "the features of one query; score_many takes several."
+        )
+    if column.is_list and not numbers.size:
+        numbers = numbers.astype(np.int64)
+    return torch.from_numpy(np.ascontiguousarray(numbers).reshape(-1))
+
+
+def check_item_codes(items: Mapping[str, Tensor], schema: Schema) -> None:
+    """Refuse item codes outside the model's categories.
+
+    Raises:
+        SettingError: names the column and the code.
+    """
+    for column in split_inputs(schema)[0]:
+        is_list = column.is_list and column.width is None
+        codes = items[column.name + VALUES] if is_list else items[column.name]
+        check_codes(codes.flatten(), [column.cardinality or 0], [column.name])

@@ -1,0 +1,143 @@
+"""The items that can be recommended: one row each, by which all else in a recommender speaks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tamis.data.dataset import Dataset
+from tamis.errors import DataError, UnknownColumnError
+from tamis.features.lookup import kind_of
+from tamis.recommender.id_rows import IdRows, Rows
+
+COUNT, IS_OFFERED = "__count", "__is_offered"
+
+
+class Catalogue:
+    """Items by row number. New items get rows at the end; rows of removed ones stay, but are not offered.
+
+    Args:
+        ids: raw ids, distinct.
+        features: encoded item features, the item's code among them.
+        columns: raw columns to show and to filter by; may have none.
+        counts: [items] training rows of each.
+        is_offered: [items] false for those that were removed; by default all are there.
+    """
+
+    def __init__(
+        self,
+        ids: pl.Series,
+        features: pl.DataFrame,
+        columns: pl.DataFrame,
+        counts: Rows,
+        is_offered: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
+    ) -> None:
+        self.features, self.columns, self.counts = features, columns, counts
+        self.is_offered = np.ones(len(ids), np.bool_) if is_offered is None else is_offered
+        self._rows = IdRows(ids)
+        self.vectors_of: Callable[[Rows], NDArray[np.float32]] | None = None  # [rows, dim], where a source has some
+        self.version = 0  # grows with every change, so that what was derived from the items can be kept until then
+
+    @property
+    def ids(self) -> pl.Series:
+        """Raw ids by row."""
+        return self._rows.ids
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def num_offered(self) -> int:
+        """How many items can be recommended."""
+        return int(self.is_offered.sum())
+
+    def rows_of(self, raw_ids: pl.Series) -> Rows:
+        """Rows of raw ids; -1 for unknown ones."""
+        return self._rows.rows_of(raw_ids.cast(self.ids.dtype, strict=False))
+
+    def by_popularity(self) -> Rows:
+        """Rows on offer, those with most training rows first; equal ones in the order of their rows."""
+        offered = np.flatnonzero(self.is_offered)
+        return offered[np.argsort(-self.counts[offered], kind="stable")]
+
+    def upsert(self, ids: pl.Series, features: pl.DataFrame, columns: pl.DataFrame) -> Rows:
+        """Put items in, or change what is known of them: their rows.
+
+        `columns` may lack some of the catalogue's: they become null for new items, and stay for others.
+        """
+        rows = self.rows_of(ids)
+        is_new = rows < 0
+        rows[is_new] = np.arange(len(self), len(self) + is_new.sum())
+        self.counts = np.append(self.counts, np.zeros(is_new.sum(), np.int64))
+        self.is_offered = np.append(self.is_offered, np.ones(is_new.sum(), np.bool_))
+        self.is_offered[rows] = True
+        self.features = _changed(self.features, rows, features)
+        self.columns = _changed(self.columns, rows, columns)
+        self._rows = IdRows(pl.concat([self.ids, ids.filter(pl.Series(is_new)).cast(self.ids.dtype)]))
+        self.version += 1
+        return rows
+
+    def remove(self, rows: Rows) -> None:
+        """Offer these items no more."""
+        self.is_offered[rows] = False
+        self.version += 1
+
+    def save(self, folder: Path) -> None:
+        """Write it as two parquet files."""
+        state = {COUNT: self.counts, IS_OFFERED: self.is_offered}
+        self.features.with_columns(pl.Series(name, values) for name, values in state.items()).write_parquet(
+            folder / "item_features.parquet"
+        )
+        pl.DataFrame({"__id": self.ids}).hstack(self.columns).write_parquet(folder / "items.parquet")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        features = pl.read_parquet(folder / "item_features.parquet")
+        columns = pl.read_parquet(folder / "items.parquet")
+        counts, is_offered = features[COUNT].to_numpy().copy(), features[IS_OFFERED].to_numpy().copy()
+        return cls(columns["__id"], features.drop(COUNT, IS_OFFERED), columns.drop("__id"), counts, is_offered)
+
+
+def item_columns(items: Dataset, item_id: str, ids: pl.Series) -> pl.DataFrame:
+    """The raw columns of these items: their first row in `items`, nulls where there is none; without the id.
+
+    Raises:
+        UnknownColumnError: there is no id column.
+        DataError: the ids are of another kind, text for numbers say.
+    """
+    if item_id not in items.schema:
+        raise UnknownColumnError(item_id, items.column_names, where="Recommender: items")
+    found = items.schema[item_id].dtype
+    if kind_of(found) != kind_of(str(ids.dtype).lower()):
+        raise DataError(
+            f"Recommender: items: {item_id!r} holds {found}, but {str(ids.dtype).lower()} in the interactions. Cast "
+            "one to the other."
+        )
+    frame = items.compute().with_columns(pl.col(item_id).cast(ids.dtype, strict=False))
+    first = frame.unique(item_id, keep="first", maintain_order=True)
+    asked = pl.DataFrame({item_id: ids})
+    return asked.join(first, on=item_id, how="left", maintain_order="left").drop(item_id)
+
+
+def _changed(frame: pl.DataFrame, rows: Rows, new: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `new` in these rows, longer where rows lie behind its end."""
+    if not frame.width:
+        return frame
+    missing = max(int(rows.max()) + 1 - len(frame), 0) if len(rows) else 0
+    longer = pl.concat([frame, frame.clear(missing)]) if missing else frame
+    given = {name: new[name].cast(frame.schema[name]) for name in frame.columns if name in new.columns}
+    changed = [_scattered(longer[name], rows, values) for name, values in given.items()]
+    return longer.with_columns(changed)
+
+
+def _scattered(column: pl.Series, rows: Rows, values: pl.Series) -> pl.Series:
+    """The column with these values in these rows; by gathering, since lists cannot be set in place."""
+    places = np.arange(len(column))
+    places[rows] = len(column) + np.arange(len(rows))
+    return pl.concat([column, values.alias(column.name)]).gather(places)

@@ -1,0 +1,57 @@
+"""From raw ids to row numbers, quickly for one id as for a million."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Rows: TypeAlias = NDArray[np.int64]
+
+
+class IdRows:
+    """The row number of each id.
+
+    Args:
+        ids: distinct, without nulls; the first has row 0.
+    """
+
+    def __init__(self, ids: pl.Series) -> None:
+        self.ids = ids
+        self._order: Rows = ids.arg_sort().to_numpy().astype(np.int64)
+        self._sorted = ids.gather(self._order)
+        self._numbers = self._sorted.to_numpy() if ids.dtype.is_integer() else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_of(self, asked: pl.Series) -> Rows:
+        """Rows of ids of the same dtype, in the order asked for; -1 for unknown ones and nulls."""
+        if not len(self) or not len(asked) or asked.null_count() == len(asked):
+            return np.full(len(asked), -1, np.int64)
+        wanted = asked.fill_null(asked.drop_nulls()[0])
+        places = self._places(wanted).clip(max=len(self) - 1)
+        found = (self._sorted.gather(places) == wanted).to_numpy() & asked.is_not_null().to_numpy()
+        rows: Rows = np.where(found, self._order[places], -1)
+        return rows
+
+    def _places(self, wanted: pl.Series) -> Rows:
+        if self._numbers is not None:
+            return np.searchsorted(self._numbers, wanted.to_numpy()).astype(np.int64)
+        found: Any = self._sorted.search_sorted(wanted, side="left")
+        return found.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+
+def row_of_code(codes: Rows) -> Rows:
+    """A table that gives the row of each category code; -1 for codes that no row has."""
+    table = np.full(int(codes.max()) + 2 if len(codes) else 1, -1, np.int64)
+    table[codes] = np.arange(len(codes))
+    return table
+
+
+def rows_of_codes(table: Rows, codes: NDArray[Any]) -> Rows:
+    """Rows of codes by what `row_of_code` made; the last place of the table is nobody's."""
+    rows: Rows = table[np.minimum(codes.astype(np.int64), len(table) - 1)]
+    return rows

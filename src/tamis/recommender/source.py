@@ -1,0 +1,111 @@
+"""Where candidates come from: what every source does."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.errors import SettingError
+from tamis.index import SearchResult
+from tamis.recommender.audience import Audience
+from tamis.recommender.catalogue import Catalogue
+from tamis.recommender.id_rows import Rows
+from tamis.recommender.interactions import Interactions
+from tamis.recommender.queries import Queries
+
+_QUOTA = 100
+
+
+class Source(ABC):
+    """Finds candidates for requests.
+
+    Args:
+        quota: how many candidates it gives for each request; None is 100, or all items of a smaller catalogue.
+        name: what its candidates are marked with; by default the class's name in snake case.
+
+    Raises:
+        SettingError: the quota is below 1.
+    """
+
+    kinds: ClassVar[dict[str, type[Source]]] = {}
+
+    def __init__(self, *, quota: int | None, name: str | None = None) -> None:
+        if quota is not None and quota < 1:
+            raise SettingError(f"{type(self).__name__}: the quota is {quota}. Give 1 candidate or more.")
+        self._quota = quota
+        self.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def quota(self) -> int:
+        """How many candidates it gives for each request."""
+        return _QUOTA if self._quota is None else self._quota
+
+    def __init_subclass__(cls) -> None:
+        Source.kinds[cls.__name__] = cls
+
+    @property
+    def query_columns(self) -> Sequence[str]:
+        """Encoded columns that a request must have."""
+        return ()
+
+    @abstractmethod
+    def fit(self, catalogue: Catalogue, interactions: Interactions, audience: Audience) -> None:
+        """Learn whatever a search needs."""
+
+    def can_answer(self, queries: Queries) -> NDArray[np.bool_]:
+        """For which requests it can find anything: [queries]."""
+        return np.ones(len(queries), np.bool_)
+
+    @abstractmethod
+    def search(
+        self, queries: Queries, k: int, *, exclude: Sequence[Rows] | None = None, allow: Rows | None = None
+    ) -> SearchResult:
+        """The `k` best items of each request, best first; -1 and -inf where fewer are left.
+
+        Args:
+            queries: requests that it can answer.
+            k: length of the lists.
+            exclude: for each request the items that must not come back.
+            allow: the only items that may come back.
+        """
+
+    def check_upsert(self, num_new: int) -> None:  # noqa: B027 # most sources know nothing of new items
+        """Refuse, before anything changes, items that it could not take in."""
+
+    def upsert(self, catalogue: Catalogue, rows: Rows) -> None:  # noqa: B027
+        """Take in items that are new or changed."""
+
+    def remove(self, rows: Rows) -> None:  # noqa: B027
+        """Let go of items. They are never asked for again, so most sources need not."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON can hold them."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what was learned into a folder that is there."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, settings: dict[str, Any]) -> Self:
+        """The source that `settings` and `save` described."""
+
+    def settle_quota(self, num_items: int) -> None:
+        """Fit the quota to a catalogue.
+
+        Raises:
+            SettingError: it is larger than the catalogue.
+        """
+        if self._quota is not None and self._quota > num_items:
+            raise SettingError(
+                f"Recommender: the source {self.name!r} has a quota of {self._quota:,}, but the catalogue has "
+                f"{num_items:,} items. Choose {num_items:,} or fewer."
+            )
+        self._quota = min(self.quota, num_items)
