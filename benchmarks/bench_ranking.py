@@ -1,10 +1,10 @@
 """How many rows a second does a ranker train on, beside plain torch with Adam, and does it depend on the tables' size?
 
 26 categorical columns, three of a million values, and 13 numbers; DLRM and DCN-v2 as Merlin's own scripts build them.
-Tamis runs `fit` as a whole from a parquet folder, loader included, and takes each step's time between two ends of steps;
-plain torch (a table per column, dense gradients, `torch.optim.Adam`, also with `fused=True`) runs over batches that lie
-in memory. Each is a process of its own, one after the other in each round; the median step of the round in the middle is
-reported. With `MERLIN_PYTHON`, Merlin with Adagrad, its fastest, runs in the same rounds at the same widths.
+Tamis runs `fit` as a whole from a parquet folder, loader included, and takes each step's time between two ends of
+steps; plain torch (a table per column, dense gradients, `torch.optim.Adam`, also with `fused=True`) runs over batches
+that lie in memory. Each is a process of its own, one after the other in each round; the median step of the round in the
+middle is reported. With `MERLIN_PYTHON`, Merlin with Adagrad, its fastest, runs in the same rounds at the same widths.
 """
 
 from __future__ import annotations
@@ -67,14 +67,15 @@ def with_torch(kind: str, batch: int, dim: int, largest: int, steps: int, fused:
     from statistics import median
 
     import torch
-    from ranking_by_hand import NETWORKS
     from torch.nn import functional as F
+
+    from ranking_by_hand import NETWORKS
 
     sizes = sizes_with(largest)
     frame = frame_of(sizes, batch * (steps + WARM_UP), SEED)
-    codes = torch.from_numpy(frame.select(f"C{i + 1}" for i in range(len(sizes))).to_numpy())
-    numbers = torch.from_numpy(frame.select(f"I{i + 1}" for i in range(NUM_NUMBERS)).to_numpy())
-    labels = torch.from_numpy(frame["label"].to_numpy())
+    codes = frame.select(f"C{i + 1}" for i in range(len(sizes))).to_torch()
+    numbers = frame.select(f"I{i + 1}" for i in range(NUM_NUMBERS)).to_torch()
+    labels = frame["label"].to_torch()
     torch.manual_seed(SEED)
     network = NETWORKS[kind](sizes, NUM_NUMBERS, dim)
     optimizer = torch.optim.Adam(network.parameters(), fused=True) if fused else torch.optim.Adam(network.parameters())

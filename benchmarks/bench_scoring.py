@@ -1,10 +1,10 @@
 """How long does it take to score 100, 500 and 1,000 candidates for one user, beside the least that it can?
 
 The floor: the FLOPs of all matrix products of the repeated rows, over the fastest product of two large matrices that
-this machine does on one thread in float32, measured right before each case. Scoring runs on one thread too, as a server
-would have it: requests share the cores. Of the 26 categorical columns every other one (C1, C3, ...) is the user's, and of
-the 13 numbers the first seven; the other 13 and six are the item's. Candidates are drawn anew for each request from a
-catalogue of 100,000 items. `whole` is the network on the repeated rows, their features already at hand as tensors.
+this machine does on one thread in float32, measured right before and after each case. Scoring runs on one thread too,
+as a server would have it: requests share the cores. Of the 26 categorical columns every other one (C1, C3, ...) is the
+user's, and of the 13 numbers the first seven; the other 13 and six are the item's. Candidates are drawn anew for each
+request from a catalogue of 100,000 items. `whole` is the network on the repeated rows, which lie ready as tensors.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def measure(kind: str, num_items: int, widths: list[int], requests: int) -> None
     model = model_of(kind, schema, DIM)
     items = frame_of(sizes_with(1_000_000), num_items, SEED).drop(["label", *QUERY])
     start = time.perf_counter()
-    scorer = CandidateScorer(model, items)
+    scorer = CandidateScorer(model, items, widths=widths)
     build_s = time.perf_counter() - start
     query = frame_of(sizes_with(1_000_000), 1, SEED + 1).select(QUERY).to_dicts()[0]
     generator, flops = np.random.default_rng(SEED), forward_flops(model)

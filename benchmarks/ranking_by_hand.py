@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class Embedded(nn.Module):
 def layers(*widths: int, last: bool = True) -> nn.Sequential:
     """Dense layers with ReLU."""
     found: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         found += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*(found if last else found[:-1]))
 

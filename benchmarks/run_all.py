@@ -22,7 +22,19 @@ import tables
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
-SCRIPTS = ("generate", "workflow", "features", "out_of_core", "online", "loader", "training", "evaluation", "quality")
+SCRIPTS = (
+    "generate",
+    "workflow",
+    "features",
+    "out_of_core",
+    "online",
+    "loader",
+    "training",
+    "ranking",
+    "scoring",
+    "evaluation",
+    "quality",
+)
 MERLIN = (
     ("seed_notebook.py",),
     ("train_throughput.py", "twotower", "--items", "1000000", "--optimizer", "adam"),

@@ -151,6 +151,29 @@ def test_many_queries_at_once_get_what_each_gets_alone(
         np.testing.assert_allclose(found[number][row >= 0], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"DIN"}))
+def test_recorded_widths_change_no_score(name: str) -> None:
+    """Fewer candidates are filled up; numbers may come as whole ones."""
+    model = untrained(MODELS[name])
+    columns = ["user_id", "age", "mood"]
+    scorer = CandidateScorer(model, ITEMS, columns, widths=(6, 1, 12))
+    assert list(scorer._recorded) == [6, 12]
+    for num_candidates in (3, 4, 6, 8, 11, 12, 13):
+        candidates = np.random.default_rng(num_candidates).integers(0, NUM_ITEMS, num_candidates)
+        for number, age in ((0, 0.5), (1, 2)):
+            query = QUERIES[number].with_columns(age=pl.lit(age, pl.Float32))
+            found = scorer.score({**row_of(query, columns), "age": age}, candidates)
+            expected = predicted(model, query, ITEMS[candidates], columns)
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_queries_with_lists_and_networks_that_look_into_tensors_are_not_recorded() -> None:
+    assert not CandidateScorer(untrained(MODELS["MLP"]), ITEMS.select(ITEM), widths=(4,))._recorded
+    scorer = CandidateScorer(untrained(MODELS["DIN"]), ITEMS, ["user_id", "age"], widths=(4,))
+    assert not scorer._recorded
+    assert np.isfinite(scorer.score({"user_id": 4, "age": 0.1}, np.arange(4))).all()
+
+
 @pytest.mark.parametrize("name", ["MLP", "DCN-v2", "DeepFM", "MLP, PLE"])
 def test_several_targets_come_side_by_side(name: str) -> None:
     model = untrained(MODELS[name], TWO_TARGETS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -139,6 +139,83 @@ class TrainingConfig:
             raise SettingError(f"training: the learning rate is {self.learning_rate}. Choose one above 0.")
 
 
+RANKERS = (
+    "none",
+    "auto-int",
+    "dcn",
+    "deep-fm",
+    "dlrm",
+    "final-mlp",
+    "fm",
+    "logistic-regression",
+    "mlp",
+    "wide-and-deep",
+)
+
+
+@dataclass(frozen=True)
+class SourcesConfig:
+    """`[sources]`: candidates that each gives for a request; 0 leaves a source out.
+
+    Args:
+        retrieval: of the model of `[model]`.
+        item_item: of item-item weights over each user's history.
+        popular: the most popular items.
+        recent: the items that came last.
+    """
+
+    retrieval: int = 100
+    item_item: int = 0
+    popular: int = 0
+    recent: int = 0
+
+    def __post_init__(self) -> None:
+        _check_least("sources.retrieval", self.retrieval, 1)
+        for name in ("item_item", "popular", "recent"):
+            _check_least(f"sources.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """`[ranking]`: the second stage.
+
+    The ranker learns which of the candidates users take, on rows that the first stage was not trained on: first the
+    retrieval model is trained on the rows before, then its candidates are made into rows, at last it is trained on all.
+
+    Args:
+        kind: `"none"` leaves the first stage's order; else a model, `"dcn"` say.
+        layers: widths of the deep part's layers.
+        dim: width of embeddings.
+        dropout: share of activations dropped in training.
+        share: of each user's training rows (of all, where the split is by time): the latest, that it learns from.
+        num_negatives: candidates not taken for each that was.
+        epochs: at most.
+        batch_size: rows of a step.
+        learning_rate: above 0.
+        patience: stop when validation GAUC has not improved for so many epochs; -1 never stops early.
+    """
+
+    kind: str = "none"
+    layers: tuple[int, ...] = (128, 64)
+    dim: int = 16
+    dropout: float = 0.0
+    share: float = 0.2
+    num_negatives: int = 10
+    epochs: int = 10
+    batch_size: int = 4096
+    learning_rate: float = 0.003
+    patience: int = 1
+
+    def __post_init__(self) -> None:
+        _check_choice("ranking.kind", self.kind, RANKERS)
+        for name, least in (("num_negatives", 1), ("epochs", 1), ("batch_size", 1), ("patience", -1), ("dim", 1)):
+            _check_least(f"ranking.{name}", getattr(self, name), least)
+        if not 0 < self.share < 1:
+            raise SettingError(f"ranking.share is {self.share}. Choose a share between 0 and 1.")
+        if not self.learning_rate > 0:
+            raise SettingError(f"ranking: the learning rate is {self.learning_rate}. Choose one above 0.")
+
+
 @dataclass(frozen=True)
 class IndexConfig:
     """`[index]`: `kind` and `target_recall` of `build_index`."""
@@ -154,12 +231,14 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training: `[data]`, `[model]`, `[training]`, `[index]`, and `output`, the folder to write."""
+    """A whole training, a table each: data, model, training, index, sources, ranking; and `output`, the folder."""
 
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
+    sources: SourcesConfig = field(default_factory=SourcesConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     output: str = "recommender"
 
     def __post_init__(self) -> None:
@@ -200,7 +279,7 @@ class TrainConfig:
             if (value := getattr(self.data, name))
         }
         changed = DataConfig(**{**vars(self.data), **data})
-        return TrainConfig(changed, self.model, self.training, self.index, str(folder / self.output))
+        return replace(self, data=changed, output=str(folder / self.output))
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -208,6 +287,8 @@ _SECTIONS: dict[str, type[Any]] = {
     "model": ModelConfig,
     "training": TrainingConfig,
     "index": IndexConfig,
+    "sources": SourcesConfig,
+    "ranking": RankingConfig,
 }
 
 

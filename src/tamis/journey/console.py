@@ -1,14 +1,32 @@
-"""Frames as tables on a terminal."""
+"""What people see on a terminal: a line per stage, frames as tables."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+Say: TypeAlias = Callable[[str], None]
+Tell: TypeAlias = Callable[..., None]
+
+
+@contextmanager
+def stage(say: Say, title: str, *, unit: str = "rows") -> Iterator[Tell]:
+    """Says what a stage did, how long it took and at what rate; the yielded function takes the words and the count."""
+    start = time.perf_counter()
+    told: list[tuple[str, float]] = []
+    yield lambda words, count=0: told.append((words, count))
+    seconds = time.perf_counter() - start
+    for words, count in told:
+        rate = f", {count / seconds:,.0f} {unit}/s" if count else ""
+        say(f"{title:<10} {words} ({seconds:.1f} s{rate})")
 
 
 def print_table(frame: pl.DataFrame, title: str) -> None:

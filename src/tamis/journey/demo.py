@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +18,12 @@ from tamis.features.node import Node
 from tamis.folders import saving, write_json
 from tamis.index import Index
 from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
-from tamis.journey.console import print_recommended
-from tamis.journey.pipeline import KIND, MONITOR, VERSION, bars, compared, curves, stage, train
+from tamis.journey.console import Say, print_recommended, stage
+from tamis.journey.pipeline import KIND, VERSION, bars, compared, curves, train
+from tamis.journey.stages import MONITOR
 from tamis.ops import Categorify, Filter, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
 from tamis.recommender.sources.retrieval_source import Retrieval
 
-Say = Callable[[str], None]
 METRICS = (RecallAt(10), NDCGAt(10))
 ITEM_FEATURES = ("item_category", "item_shop", "item_brand")
 USER_FEATURES = (

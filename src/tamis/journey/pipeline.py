@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from tamis.data.dataset import Dataset
-from tamis.evaluation.metrics import NDCGAt, RecallAt
 from tamis.evaluation.report import write_report
-from tamis.features.node import Node
-from tamis.features.ops import (
-    Categorify,
-    FillMissing,
-    Filter,
-    Normalize,
-    TagAsItemFeatures,
-    TagAsItemID,
-    TagAsUserFeatures,
-    TagAsUserID,
-)
 from tamis.features.workflow import Workflow
 from tamis.folders import saving, write_json
-from tamis.journey.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
-from tamis.journey.tables import is_positive, item_columns, split_rows
-from tamis.models.matrix_factorization import MatrixFactorizationModel
-from tamis.models.retrieval import RetrievalModel
-from tamis.models.two_tower import TwoTowerModel
-from tamis.nn.embeddings import EmbeddingOptions
-from tamis.nn.mlp import MLPBlock
+from tamis.journey.config import TrainConfig
+from tamis.journey.console import Say, stage
+from tamis.journey.stages import build_model, build_sources, fit, graph, train_ranker
+from tamis.journey.tables import item_columns, split_rows
 from tamis.recommender.recommender import Recommender
-from tamis.recommender.sources.retrieval_source import Retrieval
-from tamis.schema import Schema
-from tamis.training.callbacks import EarlyStopping
 from tamis.training.history import History
 
-Say = Callable[[str], None]
-Tell = Callable[..., None]
-MONITOR = "val_ndcg_at_10"
 KIND, VERSION = "training", 1
 
 
@@ -53,18 +28,6 @@ class Trained:
     recommender: Recommender
     metrics: dict[str, float]
     history: History
-
-
-@contextmanager
-def stage(say: Say, title: str, *, unit: str = "rows") -> Iterator[Tell]:
-    """Says what a stage did, how long it took and at what rate; the yielded function takes the words and the count."""
-    start = time.perf_counter()
-    told: list[tuple[str, float]] = []
-    yield lambda words, count=0: told.append((words, count))
-    seconds = time.perf_counter() - start
-    for words, count in told:
-        rate = f", {count / seconds:,.0f} {unit}/s" if count else ""
-        say(f"{title:<10} {words} ({seconds:.1f} s{rate})")
 
 
 def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
@@ -93,6 +56,9 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
                 name: workflow.transform(part).to_parquet(Path(work) / "coded" / name) for name, part in parts.items()
             }
             told(f"{len(workflow.output_schema)} columns encoded", count)
+        ranker = None
+        if config.ranking.kind != "none":
+            ranker = train_ranker(config, workflow, parts, coded, Path(work), say=say, verbose=verbose)
         with stage(say, "model") as told:
             model = build_model(workflow.output_schema, config.model, seed=config.training.seed)
             history = fit(model, config.training, coded, verbose=verbose)
@@ -100,10 +66,9 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             told(f"{type(model).__name__}, {history.num_epochs} epochs, {rate:,.0f} rows/s")
         with stage(say, "index", unit="items") as told:
             seen = Dataset([*coded["train"].files, *coded["valid"].files], schema=coded["train"].schema)
-            kind, target = config.index.kind, config.index.target_recall
-            source = Retrieval(model, index=kind, target_recall=target)
-            built = Recommender(source).fit(workflow, seen, items=shown)
-            index = source.index
+            sources = build_sources(model, config)
+            built = Recommender(sources, ranker=ranker).fit(workflow, seen, items=shown)
+            index = sources[0].index
             told(f"{built.num_items:,} items in {type(index).__name__}, recall {index.recall:.3f}", built.num_items)
         with stage(say, "evaluate", unit="users") as told:
             metrics = built.evaluate(parts["test"])
@@ -113,7 +78,11 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "config.json", asdict(config))
-        facts = [("model", type(model).__name__), ("items", f"{built.num_items:,}"), ("users", f"{len(built.audience):,}")]
+        facts = [
+            ("model", type(model).__name__),
+            ("items", f"{built.num_items:,}"),
+            ("users", f"{len(built.audience):,}"),
+        ]
         write_report(
             folder / "report.html",
             "Training report",
@@ -123,61 +92,6 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             tables={},
         )
     return Trained(Path(config.output), built, metrics, history)
-
-
-def graph(schema: Schema, config: DataConfig) -> Node:
-    """The feature graph of a table: ids and categories encoded, fractional numbers filled and normalised.
-
-    It also keeps the positive rows only, so that what is evaluated later means the same.
-    """
-    result = ([config.user_id] >> Categorify() >> TagAsUserID()) + ([config.item_id] >> Categorify() >> TagAsItemID())
-    for names, tag in ((config.user_features, TagAsUserFeatures()), (config.item_features, TagAsItemFeatures())):
-        numbers = [name for name in names if schema[name].dtype.startswith("float") and not schema[name].is_list]
-        categories = [name for name in names if name not in numbers]
-        if categories:
-            result += categories >> Categorify() >> tag
-        if numbers:
-            result += numbers >> FillMissing() >> Normalize() >> tag
-    if not config.positive_column:
-        return result
-    outcome = [config.positive_column]
-    return (result + outcome >> Filter(is_positive(config))) - outcome
-
-
-def build_model(schema: Schema, config: ModelConfig, *, seed: int) -> RetrievalModel:
-    """The untrained model of a configuration."""
-    shared: dict[str, Any] = {
-        "l2_normalization": config.l2_normalization,
-        "logits_temperature": config.temperature,
-        "seed": seed,
-    }
-    if config.kind == "matrix-factorization":
-        return MatrixFactorizationModel(schema, config.dim or 64, init_std=config.init_std, **shared)
-    dims = {"embedding_dim_default": config.dim} if config.dim else {"infer_embedding_sizes": True}
-    return TwoTowerModel(
-        schema,
-        MLPBlock(config.layers, no_activation_last_layer=True, dropout=config.dropout),
-        embedding_options=EmbeddingOptions(init_std=config.init_std, **dims),
-        **shared,
-    )
-
-
-def fit(model: RetrievalModel, config: TrainingConfig, coded: dict[str, Dataset], *, verbose: bool) -> History:
-    """Train with early stopping on the validation rows; lists leave out what was seen in training."""
-    model.compile(config.optimizer, learning_rate=config.learning_rate, metrics=[RecallAt(10), NDCGAt(10)])
-    stopping = [EarlyStopping(MONITOR, patience=config.patience)] if config.patience >= 0 else []
-    return model.fit(
-        coded["fit"],
-        coded["valid"],
-        items=coded["train"],
-        exclude=coded["train"],
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        callbacks=stopping,
-        device=config.device,
-        seed=config.seed,
-        verbose=verbose,
-    )
 
 
 def compared(metrics: dict[str, float]) -> str:

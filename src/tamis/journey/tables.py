@@ -25,13 +25,40 @@ def split_rows(config: DataConfig, folder: Path) -> dict[str, Dataset]:
     for name in ("valid", "test"):
         if not parts[name].num_rows:
             raise DataError(f"{config.interactions}: no rows are left for {name}. Users need three rows or more.")
-    parts["fit"] = parts["train"]
-    if config.latest:
-        row = pl.int_range(pl.len())  # of equal order the later in the file is the later one, as in the split
-        place = pl.arg_sort_by(config.order, row).arg_sort() if config.order else row
-        is_latest = (place >= pl.len().cast(pl.Int64) - config.latest).over(config.user_id)
-        parts["fit"] = parts["train"].filter(is_latest).to_parquet(folder / "fit")
+    parts["fit"] = latest(parts["train"], config, folder / "fit")
     return parts
+
+
+def latest(rows: Dataset, config: DataConfig, folder: Path) -> Dataset:
+    """Each user's latest rows, written, as many as the configuration trains on; all of them where it does not say."""
+    if not config.latest:
+        return rows
+    from_end = pl.len().cast(pl.Int64) - _place(config)
+    return rows.filter((from_end <= config.latest).over(config.user_id)).to_parquet(folder)
+
+
+def periods(rows: Dataset, config: DataConfig, share: float, folder: Path) -> tuple[Dataset, Dataset]:
+    """The rows before, and the latest `share` of them, written: of each user, or of all where the split is by time.
+
+    Raises:
+        DataError: one of the two is empty.
+    """
+    if config.split == "time":
+        early, late = split_by_time(rows, config.order, (1 - share, share))
+    else:
+        count = pl.len().cast(pl.Int64)
+        is_late = (count - _place(config) <= (count * share).ceil().clip(1, count - 1)).over(config.user_id)
+        early, late = rows.filter(~is_late), rows.filter(is_late)
+    found = early.to_parquet(folder / "early"), late.to_parquet(folder / "late")
+    if not all(part.num_rows for part in found):
+        raise DataError(f"{config.interactions}: there are too few rows for two stages. Leave [ranking] out.")
+    return found
+
+
+def _place(config: DataConfig) -> pl.Expr:
+    """Each row's place in the order of time; of equal order the later in the file is the later one, as in the split."""
+    row = pl.int_range(pl.len())
+    return pl.arg_sort_by(config.order, row).arg_sort().cast(pl.Int64) if config.order else row
 
 
 def joined(config: DataConfig) -> Dataset:

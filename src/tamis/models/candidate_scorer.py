@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tamis.data.batch import OFFSETS
 from tamis.data.dataset import Dataset
 from tamis.data.loader import Loader
 from tamis.errors import SchemaError, SettingError, UnknownColumnError
-from tamis.models.query_tensors import check_item_codes, query_tensors
+from tamis.models.query_tensors import QueryCheck, check_all_codes, query_tensors
 from tamis.models.ranking import RankingModel
 from tamis.models.scoring import ScoringModel
 from tamis.nn.candidate_request import CandidateRequest, Prepared
 from tamis.nn.item_side import ItemTables
+from tamis.nn.recorded import recorded
 from tamis.nn.split_network import split_network
 from tamis.schema import Schema
 
@@ -43,6 +45,8 @@ class CandidateScorer:
         query_columns: inputs that come with the query, also where `item_features` has them; by default those that it
             does not have.
         max_table_mb: memory for what is kept of the items besides their features.
+        widths: numbers of candidates for which `score` is recorded in advance, which halves its time for few; up to a
+            third fewer are filled up to the next of them. Queries with lists, and models of trees, are not recorded.
 
     Raises:
         SchemaError: inputs that neither side brings.
@@ -57,12 +61,14 @@ class CandidateScorer:
         query_columns: Sequence[str] | None = None,
         *,
         max_table_mb: float = 1024,
+        widths: Sequence[int] = (),
     ) -> None:
         frame = item_features.compute() if isinstance(item_features, Dataset) else item_features
         self.model, self.num_items = model, len(frame)
         self.query_schema, item_schema = _sides(model.input_schema, frame.columns, query_columns)
         self._items = _item_tensors(frame, item_schema)
-        check_item_codes(self._items, item_schema)
+        check_all_codes(self._items, item_schema)
+        self._check_query = QueryCheck(self.query_schema)
         self._network, device = None, torch.device("cpu")
         if isinstance(model, RankingModel):
             device = model.network.tables.device
@@ -70,7 +76,9 @@ class CandidateScorer:
         self._device, self._items = device, {name: tensor.to(device) for name, tensor in self._items.items()}
         self._tables = ItemTables(self.num_items, max_table_mb * 1e6, device)
         self._prepared = Prepared()
-        self._keep_item_tables()
+        self._recorded: dict[int, Callable[..., Tensor]] = {}
+        self._recorded_order: list[str] = []
+        self._prepare(widths)
 
     @property
     def query_columns(self) -> list[str]:
@@ -99,7 +107,16 @@ class CandidateScorer:
         """
         rows = np.asarray(item_rows, np.int64).reshape(-1)
         self._check_rows(rows, lowest=0)
-        return self._scores(query_tensors(query, self.query_schema), 1, torch.from_numpy(rows))
+        features = query_tensors(query, self.query_schema)
+        self._check_query(query, features)
+        width = next((width for width in self._recorded if 2 * width <= 3 * len(rows) and len(rows) <= width), None)
+        if width is None:
+            return self._scores(features, 1, torch.from_numpy(rows))
+        filled = np.zeros(width, np.int64)
+        filled[: len(rows)] = rows
+        with torch.inference_mode():
+            found = self._recorded[width](torch.from_numpy(filled), *map(features.__getitem__, self._recorded_order))
+        return self._calibrated(found[: len(rows)].numpy())
 
     def score_many(self, queries: Dataset | pl.DataFrame, item_rows: Rows) -> Scores:
         """Scores of each query's own candidates, some thousand pairs at once.
@@ -129,6 +146,7 @@ class CandidateScorer:
         for start, features in zip(
             range(0, len(rows), num_queries), self._query_batches(frame, num_queries), strict=True
         ):
+            check_all_codes(features, self.query_schema)
             part = rows[start : start + num_queries]
             part = part[:, : int((part >= 0).sum(axis=1).max())] if _is_padded_at_the_end(part) else part
             found = self._scores(features, len(part), torch.from_numpy(np.ascontiguousarray(part.clip(min=0)).ravel()))
@@ -158,7 +176,9 @@ class CandidateScorer:
         """Scores of `num_queries` queries, each with as many candidates: [rows, targets]."""
         if not len(rows):
             return np.empty((0, len(self.model.targets)), np.float32)
-        scores = self._probabilities(self._request(query, num_queries, rows)).numpy()
+        return self._calibrated(self._probabilities(self._request(query, num_queries, rows)).numpy())
+
+    def _calibrated(self, scores: Scores) -> Scores:
         for column, name in enumerate(self.model.targets):
             if name in self.model.calibrators:
                 scores[:, column] = self.model.calibrators[name].apply(scores[:, column])
@@ -175,15 +195,26 @@ class CandidateScorer:
         assert isinstance(self.model, RankingModel)
         return self.model.activated(self._network(request)).cpu()
 
-    @torch.inference_mode()
-    def _keep_item_tables(self) -> None:
-        """Score any query, to learn what it asks of the items, and keep that."""
-        if self._network is None or not self.num_items:
+    def _prepare(self, widths: Sequence[int]) -> None:
+        """Score any query, to learn what it asks of the items, and keep that; then record."""
+        if self._network is None:
             return
         query = query_tensors(_any_query(self.query_schema), self.query_schema)
         two = torch.zeros(2, dtype=torch.int64)  # of one row alone, a vector of the network's own could not be told
-        with self._tables.watching():
+        with torch.inference_mode(), self._tables.watching():
             self._probabilities(self._request(query, 1, two))
+        if any(name.endswith(OFFSETS) for name in query):  # of another length each time
+            return
+
+        self._recorded_order = list(query)
+
+        def scores(rows: Tensor, *values: Tensor) -> Tensor:
+            return self._probabilities(self._request(dict(zip(self._recorded_order, values, strict=True)), 1, rows))
+
+        for width in sorted(width for width in widths if width > 1):
+            run = recorded(scores, [torch.zeros(width, dtype=torch.int64), *query.values()])
+            if run is not None:
+                self._recorded[width] = run
 
 
 def _sides(inputs: Schema, item_columns: Sequence[str], query_columns: Sequence[str] | None) -> tuple[Schema, Schema]:

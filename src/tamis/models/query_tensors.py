@@ -1,4 +1,4 @@
-"""One query's encoded features as tensors, without the detour through a frame, and the check of the items' codes."""
+"""One query's encoded features as tensors, without the detour through a frame, and the check of codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tamis.data.batch import OFFSETS, VALUES
 from tamis.errors import DataError, UnknownColumnError
-from tamis.nn.embeddings import check_codes
+from tamis.nn.embeddings import check_codes, check_whole
 from tamis.nn.inputs import split_inputs
 from tamis.schema import ColumnSchema, Schema
 
@@ -47,6 +47,25 @@ def query_tensors(query: Mapping[str, Any], schema: Schema) -> dict[str, Tensor]
     return found
 
 
+class QueryCheck:
+    """Refuses a query's codes outside the model's categories, quickly where they are plain numbers."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema, categorical = schema, split_inputs(schema)[0]
+        self.limits = {column.name: column.cardinality or 0 for column in categorical if not column.is_list}
+        self.has_lists = len(self.limits) < len(categorical)
+
+    def __call__(self, query: Mapping[str, Any], features: Mapping[str, Tensor]) -> None:
+        """Check the query, of which `features` were made.
+
+        Raises:
+            SettingError: names the column and the code.
+        """
+        values = ((query[name], limit) for name, limit in self.limits.items())
+        if self.has_lists or not all(type(value) is int and 0 <= value < limit for value, limit in values):
+            check_all_codes(features, self.schema)
+
+
 def _numbers(value: Any, column: ColumnSchema) -> Tensor:
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "iufb":
@@ -69,13 +88,14 @@ def _numbers(value: Any, column: ColumnSchema) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(numbers).reshape(-1))
 
 
-def check_item_codes(items: Mapping[str, Tensor], schema: Schema) -> None:
-    """Refuse item codes outside the model's categories.
+def check_all_codes(features: Mapping[str, Tensor], schema: Schema) -> None:
+    """Refuse codes outside the model's categories, and codes that are no whole numbers.
 
     Raises:
         SettingError: names the column and the code.
     """
     for column in split_inputs(schema)[0]:
         is_list = column.is_list and column.width is None
-        codes = items[column.name + VALUES] if is_list else items[column.name]
+        codes = features[column.name + VALUES] if is_list else features[column.name]
+        check_whole(codes, column.name)
         check_codes(codes.flatten(), [column.cardinality or 0], [column.name])

@@ -248,9 +248,10 @@ class RankingModel(ScoringModel, NetworkModel):
 
     def activated(self, logits: Tensor) -> Tensor:
         """Probabilities, or amounts, of the network's logits [batch, targets]."""
-        logits = logits.float()
-        binary = torch.tensor([kind == BINARY for kind in self.objectives.values()], device=logits.device)
-        return torch.where(binary, logits.sigmoid(), logits)
+        logits, is_binary = logits.float(), [kind == BINARY for kind in self.objectives.values()]
+        if all(is_binary):
+            return logits.sigmoid()
+        return torch.where(torch.tensor(is_binary, device=logits.device), logits.sigmoid(), logits)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.input_schema)} inputs, targets {self.targets})"

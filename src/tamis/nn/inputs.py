@@ -11,6 +11,8 @@ from tamis.errors import SchemaError
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables, check_codes, check_whole, combine, table_name
 from tamis.schema import ColumnSchema, Schema, Tags
 
+_WORTH_A_LOOK = 256  # rows; fewer are copied sooner than looked at
+
 
 class Inputs(nn.Module):
     """A row's embeddings and numbers side by side.
@@ -27,6 +29,7 @@ class Inputs(nn.Module):
         # Not a submodule: several parts of a model share the tables, and whoever owns all saves and moves them once.
         self._tables = (tables,)
         self.combiner = combiner
+        self.checks_codes = True  # off where the codes were checked before
         categorical, continuous = split_inputs(schema)
         self.numbers = [column for column in continuous if column.width is None]
         self.vectors = [column for column in continuous if column.width is not None]
@@ -79,8 +82,8 @@ class Inputs(nn.Module):
     def _scalars(self, width: int, columns: list[ColumnSchema], features: Mapping[str, Tensor]) -> Tensor:
         for column in columns:
             check_whole(features[column.name], column.name)
-        codes = torch.stack([features[column.name] for column in columns], dim=1)  # [batch, columns]
-        if not torch.compiler.is_exporting():
+        codes = _side_by_side([features[column.name] for column in columns])
+        if self.checks_codes and not torch.compiler.is_exporting():
             names = [column.name for column in columns]
             check_codes(codes, [self._limits[name] for name in names], names)
         rows = (codes + self.get_buffer(f"first_rows_{width}")).flatten()
@@ -95,10 +98,24 @@ class Inputs(nn.Module):
             codes = matrix.flatten()
             offsets = torch.arange(matrix.shape[0] + 1, device=matrix.device) * column.width
         check_whole(codes, column.name)
-        if not torch.compiler.is_exporting():
+        if self.checks_codes and not torch.compiler.is_exporting():
             check_codes(codes, [self._limits[column.name]], [column.name])
         table = self.tables.tables[table_name(column)]
         return combine(self.tables(table.width, codes.long() + table.first), codes, offsets, self.combiner)
+
+
+def _side_by_side(columns: list[Tensor]) -> Tensor:
+    """Columns [batch] as one matrix [batch, columns]; views of one, as the loader's are, are not copied."""
+    first = columns[0]
+    if len(columns) < 2 or len(first) < _WORTH_A_LOOK or torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return torch.stack(columns, dim=1)
+    start, stride, dtype, storage = first.data_ptr(), first.stride(0), first.dtype, first.untyped_storage().data_ptr()
+    step = columns[1].data_ptr() - start
+    for i, column in enumerate(columns):
+        is_next = column.data_ptr() == start + i * step and column.stride(0) == stride and column.dtype == dtype
+        if not is_next or column.untyped_storage().data_ptr() != storage or step <= 0 or len(column) != len(first):
+            return torch.stack(columns, dim=1)
+    return first.as_strided((len(first), len(columns)), (stride, step // first.element_size()))
 
 
 def split_inputs(schema: Schema) -> tuple[list[ColumnSchema], list[ColumnSchema]]:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tamis.nn.candidate_request import CandidateRequest
+from tamis.nn.cross import CrossNetwork
 from tamis.nn.embeddings import EmbeddingTables
 from tamis.nn.inputs import Inputs
 from tamis.nn.interaction import DotInteraction
 from tamis.nn.item_side import ItemSide
-from tamis.nn.parts import ITEM, QUERY, PartLayout, Parts, lay_out
+from tamis.nn.parts import ITEM, PAIR, QUERY, PartLayout, Parts, as_whole, lay_out
 from tamis.nn.ranking_network import RankingNetwork
 from tamis.schema import ColumnSchema, Schema
 
@@ -33,6 +34,8 @@ def split_network(network: RankingNetwork, query: Collection[str]) -> RankingNet
                 setattr(parent, name, SplitInputs(child, query))
             elif isinstance(child, DotInteraction):
                 setattr(parent, name, SplitProducts(child))
+            elif isinstance(child, CrossNetwork):
+                setattr(parent, name, SplitCrosses(child))
     return twin
 
 
@@ -46,6 +49,8 @@ def _overwrite(layers: nn.Sequential) -> None:
 class SplitInputs(Inputs):
     """The same inputs in Parts: the query's columns looked up once a query, the items' by catalogue row.
 
+    It does not check the codes: whoever makes the request does.
+
     Shapes: a CandidateRequest -> Parts that stand for what `Inputs` gives
     """
 
@@ -54,9 +59,10 @@ class SplitInputs(Inputs):
         super().__init__(Schema(columns), inputs.tables, combiner=inputs.combiner)
         self._part = {column.name: QUERY if column.name in query else ITEM for column in columns}
         of = [[column for column in columns if self._part[column.name] == part] for part in (QUERY, ITEM)]
-        self.sides = nn.ModuleList(
-            Inputs(Schema(names), inputs.tables, combiner=inputs.combiner).to(inputs.tables.device) for names in of
-        )
+        sides = [Inputs(Schema(names), inputs.tables, combiner=inputs.combiner) for names in of]
+        self.sides = nn.ModuleList(side.to(inputs.tables.device) for side in sides)
+        for side in sides:
+            side.checks_codes = False
         tables = inputs.tables.tables
         widths = {c.name: tables[c.domain.name if c.domain else c.name].width for c in self.fields}
         widths |= {c.name: c.width or 1 for c in [*self.numbers, *self.vectors]}
@@ -117,6 +123,7 @@ class SplitProducts(nn.Module):
             return self.products(fields)
         request, query, item, pair = fields.request, fields.query, fields.item, fields.pair
         layout = request.prepared.once(("products", id(fields.layout)), lambda: _pairs_of(fields.layout), fields.layout)
+        among = [self._pairs(request, len(places)) for places in fields.layout.at]
         found: list[Tensor] = []
         if item is not None:
             own = request.take(item)
@@ -124,9 +131,39 @@ class SplitProducts(nn.Module):
             if pair is not None:
                 found.append((own @ pair.transpose(1, 2)).flatten(1))
         if pair is not None:
-            found += [request.meet(_crossed, pair, query).flatten(1), _among(pair)]
-        of_items = None if item is None else item.map("products", _among)
-        return Parts(request, layout, query=_among(query), item=of_items, pair=torch.cat(found, dim=1))
+            found += [request.meet(_crossed, pair, query).flatten(1), _among(pair, among[PAIR])]
+        of_items = None if item is None else item.map("products", lambda values: _among(values, among[ITEM]))
+        crossed = torch.cat(found, dim=1) if len(found) > 1 else found[0]
+        return Parts(request, layout, query=_among(query, among[QUERY]), item=of_items, pair=crossed)
+
+    def _pairs(self, request: CandidateRequest, num_fields: int) -> Tensor:
+        """Where the products of so many fields, each pair once, lie among all of them."""
+
+        def make() -> Tensor:
+            rows, columns = torch.tril_indices(num_fields, num_fields, offset=-1, device=request.rows.device)
+            places: Tensor = rows * num_fields + columns
+            return places
+
+        return request.prepared.once(("pairs", num_fields), make)
+
+
+class SplitCrosses(nn.Module):
+    """Crosses of inputs in Parts, each overwriting what its dense layer made, which nobody else sees.
+
+    Shapes: as CrossNetwork
+    """
+
+    def __init__(self, crosses: CrossNetwork) -> None:
+        super().__init__()
+        self.layers = crosses.layers
+
+    def forward(self, x0: Any) -> Any:
+        """The crosses of each row."""
+        x, whole = x0, as_whole(x0)
+        for layer in self.layers:
+            made: Tensor = as_whole(layer(x))
+            x = made.mul_(whole).add_(as_whole(x))
+        return x
 
 
 def _crossed(candidate: Tensor, query: Tensor) -> Tensor:
@@ -138,11 +175,11 @@ def _crossed(candidate: Tensor, query: Tensor) -> Tensor:
     return (candidate.flatten(1, 2) @ query[:, 0].transpose(1, 2)).view(queries, width, fields, -1)
 
 
-def _among(fields: Tensor) -> Tensor:
-    """Products of fields of one side with each other: [n, fields, dim] -> [n, fields * (fields - 1) / 2]."""
-    rows, columns = torch.tril_indices(fields.shape[1], fields.shape[1], offset=-1, device=fields.device)
-    products = fields @ fields.transpose(1, 2)
-    return products.flatten(1).index_select(1, rows * fields.shape[1] + columns)
+def _among(fields: Tensor, pairs: Tensor) -> Tensor:
+    """Products of fields of one side with each other: [n, fields, dim] -> [n, pairs]."""
+    if not len(pairs):
+        return fields.new_empty(len(fields), 0)
+    return (fields @ fields.transpose(1, 2)).flatten(1).index_select(1, pairs)
 
 
 def _pairs_of(layout: PartLayout) -> PartLayout:

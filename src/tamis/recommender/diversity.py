@@ -166,7 +166,8 @@ def _products(vectors: NDArray[np.float32], picked: NDArray[np.float32]) -> NDAr
 
 def _is_equal(codes: NDArray[np.int32], picked: NDArray[np.int32]) -> NDArray[np.float32]:
     single = codes[:, :, 0]
-    return ((single == picked) & (single != NO_CODE)).astype(np.float32)
+    equal: NDArray[np.float32] = ((single == picked) & (single != NO_CODE)).astype(np.float32)
+    return equal
 
 
 def _share_of_indicators(sets: NDArray[np.float32], picked: NDArray[np.float32]) -> NDArray[np.float32]:

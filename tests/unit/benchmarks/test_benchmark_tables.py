@@ -64,6 +64,23 @@ ROWS: list[dict[str, Any]] = [
         "benchmark": "out_of_core", "rows": 1000, "columns": 18, "frame_mb": 1000, "limit_mb": None,
         "limited_by": "RLIMIT_AS", "ended": "killed for memory",
     },
+    {
+        "benchmark": "ranking", "model": "dlrm", "batch_size": 4096, "dim": 16,
+        "tamis_adam": {"rows_per_s": 90_000, "peak_mb": 900, "precision": "bfloat16", "share_of_peak": 0.123},
+        "tamis_adagrad": {"rows_per_s": 95_000, "peak_mb": 880, "precision": "bfloat16", "share_of_peak": 0.13},
+        "torch_adam": {"rows_per_s": 9_000}, "torch_fused_adam": {"rows_per_s": 20_000},
+        "merlin_adagrad": {"rows_per_s": 51_900},
+    },
+    {
+        "benchmark": "ranking-tables", "model": "dcn", "batch_size": 4096,
+        "by_size": {
+            "10000": {"rows_per_s": 70_000, "peak_mb": 500}, "4000000": {"rows_per_s": 69_000, "peak_mb": 1500},
+        },
+    },
+    {
+        "benchmark": "scoring", "model": "deepfm", "candidates": 1000, "p50_ms": 1.634, "p99_ms": 2.2, "floor_ms": 2.04,
+        "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0, "mflop": 388.2, "peak_gflops": 190,
+    },
 ]  # fmt: skip
 
 
@@ -75,6 +92,23 @@ def line_of(table: str, words: str) -> list[str]:
     found = [line for line in cells(table) if words in line[0]]
     assert len(found) == 1, (words, table)
     return found[0]
+
+
+def test_a_ranker_s_step_stands_beside_those_of_others() -> None:
+    table = tables.ranking_table(ROWS)
+    line = line_of(table, "DLRM, batch 4,096, embeddings of 16, adam")
+    assert line[1:4] == ["90,000 rows/s", "900 MB", "12.3% (bfloat16)"]
+    assert line[4] == "plain torch, Adam 9,000, fused Adam 20,000, Merlin, Adagrad 51,900 rows/s"
+    line = line_of(table, "DCN-v2, batch 4,096, three tables of 10,000 / 4,000,000 rows")
+    assert line[1:3] == ["70,000 / 69,000 rows/s", "500 / 1,500 MB"]
+    assert tables.ranking_table([]) == ""
+
+
+def test_scoring_candidates_stands_beside_its_floor() -> None:
+    line = line_of(tables.scoring_table(ROWS), "DeepFM, 1,000 candidates")
+    assert line[1:] == [
+        "1.63 / 2.20 ms", "2.04 ms (388 MFLOP at 190 GFLOP/s)", "0.80", "4.40 / 6.00 ms"
+    ]  # fmt: skip
 
 
 def test_speed_stands_with_its_memory_and_what_is_beside_it() -> None:

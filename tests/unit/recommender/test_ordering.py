@@ -55,6 +55,10 @@ def random_candidates(num_queries: int, width: int, num_items: int, seed: int) -
     return candidates(np.where(is_empty, -1, items), np.where(is_empty, -np.inf, scores))
 
 
+def one(asked: Candidates, row: int) -> Candidates:
+    return candidates(asked.items[[row]], asked.scores[[row]])
+
+
 def queries(*seen: list[int]) -> Queries:
     lists = [np.array(rows, np.int64) for rows in seen]
     return Queries(np.arange(len(seen)), pl.DataFrame({"user": range(len(seen))}), np.ones(len(seen), np.bool_), lists)
@@ -228,6 +232,47 @@ def test_each_place_goes_to_the_largest_marginal_relevance(kind: str, by: object
         assert found.items[row, : len(expected)].tolist() == expected
         assert sorted(found.items[row].tolist()) == sorted(asked.items[row].tolist())
     assert (found.scores[:, :-1] >= found.scores[:, 1:] - 1e-6).all()
+
+
+def test_lists_of_very_many_values_are_compared_alike() -> None:
+    """Beyond 256 values another way is quicker; items that nobody asks for must not matter."""
+    more = [[f"other {i}" for i in range(at, at + 30)] for at in range(0, 600, 30)]
+    items = catalogue(28, genres=GENRES + more)
+    asked = random_candidates(60, 7, 8, seed=5)
+    some = candidates(np.tile(range(8, 28), (60, 1)), np.tile(np.arange(20.0, 0, -1) - 1000, (60, 1)))
+    both = candidates(np.hstack([asked.items, some.items]), np.hstack([asked.scores, some.scores]))
+    found = MMR(0.3, by="genres").order(both, at(items, k=4))
+    for row in np.flatnonzero((asked.items >= 0).all(axis=1)):
+        scores = both.scores[row].astype(float).tolist()
+        low, high = min(scores), max(scores)
+        chosen: list[int] = []
+        sets = GENRES + more
+        while len(chosen) < 4:
+            values = {
+                item: 0.7 * (score - low) / (high - low)
+                - 0.3 * max((in_common(sets[item], sets[other]) for other in chosen), default=0.0)
+                for item, score in zip(both.items[row].tolist(), scores, strict=True)
+                if item not in chosen
+            }
+            chosen.append(max(values, key=values.__getitem__))
+        assert found.items[row, :4].tolist() == chosen
+
+
+def test_few_requests_to_a_large_catalogue_get_the_same_lists_as_many() -> None:
+    """Which way of looking items up is quicker depends on how many are asked for."""
+    brands = [None if row % 7 == 0 else f"b{row % 13}" for row in range(500)]
+    items = Catalogue(
+        pl.Series("item", range(500)),
+        pl.DataFrame({"code": range(500)}),
+        pl.DataFrame({"brand": brands}),
+        np.zeros(500, np.int64),
+    )
+    asked = random_candidates(40, 30, 500, seed=4)
+    for step in (Caps({"brand": 1}), MMR(0.6, by="brand")):
+        together = step.order(asked, at(items, k=5)).items
+        alone = [step.order(one(asked, row), at(items, k=5)).items
+                 for row in range(40)]  # fmt: skip
+        assert (np.concatenate(alone) == together).all()
 
 
 def test_vectors_of_the_catalogue_are_compared_by_their_direction() -> None:

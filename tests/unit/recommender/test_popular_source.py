@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_world import audience_of, catalogue_of, expected_list, interactions_of, lists_of, queries_of, random_pairs
 
+from source_world import audience_of, catalogue_of, expected_list, interactions_of, lists_of, queries_of, random_pairs
 from tamis.errors import DataError, NotFittedError, SettingError, UnknownColumnError
 from tamis.recommender.sources.popular import Popular
 

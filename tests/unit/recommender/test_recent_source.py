@@ -6,8 +6,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from source_world import audience_of, catalogue_of, expected_list, interactions_of, lists_of, queries_of, random_pairs
 
+from source_world import audience_of, catalogue_of, expected_list, interactions_of, lists_of, queries_of, random_pairs
 from tamis.errors import DataError, NotFittedError, SettingError
 from tamis.recommender.sources.recent import Recent
 

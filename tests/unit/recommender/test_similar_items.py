@@ -5,10 +5,10 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+
 import retrieval_world as world
 from source_world import audience_of, catalogue_of, expected_list, interactions_of, lists_of, queries_of
-
-from tamis import MatrixFactorizationModel, TwoTowerModel
+from tamis import MatrixFactorizationModel, MLPBlock, TwoTowerModel
 from tamis.errors import DataError, NotFittedError, SettingError
 from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.sources import similar_items
@@ -104,7 +104,8 @@ def test_vectors_come_as_lists_too_and_in_any_order() -> None:
 def two_tower() -> TwoTowerModel:
     """Its item tower reads genres and prices besides the id."""
     data = world.interactions(500)
-    model = TwoTowerModel(world.SCHEMA.select_by_name(["user_id", "item_id", "genres", "price"]), query_tower=None)
+    schema = world.SCHEMA.select_by_name(["user_id", "item_id", "genres", "price"])
+    model = TwoTowerModel(schema, query_tower=MLPBlock([8], no_activation_last_layer=True))
     model.fit(data, verbose=False)
     return model
 
@@ -120,7 +121,8 @@ def test_a_model_gives_the_vectors_of_its_item_tower_without_their_popularity(po
     data = world.interactions(500).select(world.IDS)
     model = MatrixFactorizationModel(world.IDS, dim=8, popularity_weight=popularity_weight)
     model.fit(data, verbose=False)
-    vectors = model.catalogue().vectors[:, :8].astype(np.float64)
+    vectors = model.catalogue().vectors.astype(np.float64)
+    vectors = vectors[:, :-1] if popularity_weight else vectors  # the last one is the bias
     found = fitted(SimilarItems(model, latest=2), model_catalogue(model)).search(queries_of([[3], [5, 7]]), 6)
     expected = [expected_list(plain(cosines(vectors), history, 2), 6) for history in ([3], [5, 7])]
     assert lists_of(found) == expected

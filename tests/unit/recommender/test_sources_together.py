@@ -42,7 +42,7 @@ def items_of(recommender: Recommender, user: str, k: int) -> list[int]:
         (ItemItem("knn"), [2]),
         (Popular(by="age", shrinkage=1), [2, 3, 4, 5]),
         (Recent(), [5, 4, 3, 2]),
-        (SimilarItems(vectors=pl.DataFrame({"item": [5, 4, 1], "x": [1, 2, 1.0], "y": [1, 1, 1.0]})), [5, 4]),
+        (SimilarItems(vectors=pl.DataFrame({"item": [5, 4, 1], "x": [1.0, 2.0, 1.0], "y": [1.0, 1.0, 1.0]})), [5, 4]),
     ],
     ids=lambda one: getattr(one, "name", ""),
 )

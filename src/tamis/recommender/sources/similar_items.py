@@ -226,18 +226,26 @@ class SimilarItems(Source):
 
 def _matrix(columns: pl.DataFrame, where: str) -> NDArray[np.float32]:
     """The numbers of a frame, one column per dimension or a single column of lists: [rows, dim]."""
-    dtypes = set(columns.dtypes)
-    if len(dtypes) == 1 and isinstance(dtype := dtypes.pop(), pl.List | pl.Array) and columns.width == 1:
-        widths = columns.to_series().list.len() if isinstance(dtype, pl.List) else pl.Series([0])
-        if widths.n_unique() == 1:
-            return as_vectors(np.stack(columns.to_series().to_list()), where=where, what="item")
-    elif columns.width and all(dtype.is_numeric() for dtype in columns.dtypes):
-        return as_vectors(columns.to_numpy(), where=where, what="item")
+    unlisted = _unlisted(columns.to_series()) if columns.width == 1 else columns
+    if unlisted.width and all(dtype.is_numeric() for dtype in unlisted.dtypes):
+        return as_vectors(unlisted.cast(pl.Float32).fill_null(float("nan")).to_numpy(), where=where, what="item")
     shown = ", ".join(f"{name}: {dtype}" for name, dtype in columns.schema.items())
     raise DataError(
         f"{where}: the vectors are no numbers, or of different lengths ({shown}). Give a frame of raw item ids and "
         "then one column per dimension, or one of lists of equal length."
     )
+
+
+def _unlisted(column: pl.Series) -> pl.DataFrame:
+    """One column per place of the lists, none where they differ in length; other columns as they are."""
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    if not isinstance(column.dtype, pl.List):
+        return column.to_frame()
+    widths = column.list.len().unique()
+    if len(widths) != 1 or widths[0] is None:
+        return pl.DataFrame()
+    return pl.DataFrame([column.list.get(place).alias(str(place)) for place in range(widths[0])])
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
