@@ -3,8 +3,10 @@
 The floor: the FLOPs of all matrix products of the repeated rows, over the fastest product of two large matrices that
 this machine does on one thread in float32, measured right before and after each case. Scoring runs on one thread too,
 as a server would have it: requests share the cores. Of the 26 categorical columns every other one (C1, C3, ...) is the
-user's, and of the 13 numbers the first seven; the other 13 and six are the item's. Candidates are drawn anew for each
-request from a catalogue of 100,000 items. `whole` is the network on the repeated rows, which lie ready as tensors.
+user's and the other 13 are the item's. The 13 numbers are either all the user's and the situation's, or six of them
+(I8 to I13) are the item's: then DLRM's lower layers, which mix all numbers, have to run for every candidate. Candidates
+are drawn anew for each request from a catalogue of 100,000 items. `whole` is the network on the repeated rows, which lie
+ready as tensors.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from criteo_like import forward_flops, frame_of, matmul_peak, model_of, schema_of, sizes_with
+from criteo_like import NUM_NUMBERS, forward_flops, frame_of, matmul_peak, model_of, schema_of, sizes_with
 from measure import peak_mb, report
 
 SEED = 42
 DIM = 16
-QUERY = [f"C{i}" for i in range(1, 27, 2)] + [f"I{i}" for i in range(1, 8)]
+CODES = [f"C{i}" for i in range(1, 27, 2)]  # the user's
 
 
 def times_ms(function: Callable[[int], Any], requests: int) -> dict[str, float]:
@@ -39,19 +41,20 @@ def times_ms(function: Callable[[int], Any], requests: int) -> dict[str, float]:
     return {"p50_ms": round(float(np.median(taken)), 3), "p99_ms": round(float(np.quantile(taken, 0.99)), 3)}
 
 
-def measure(kind: str, num_items: int, widths: list[int], requests: int) -> None:
+def measure(kind: str, num_items: int, widths: list[int], requests: int, item_numbers: int) -> None:
     import numpy as np
     import torch
 
     from tamis.models.candidate_scorer import CandidateScorer
 
+    query_columns = CODES + [f"I{i + 1}" for i in range(NUM_NUMBERS - item_numbers)]
     schema = schema_of(sizes_with(1_000_000))
     model = model_of(kind, schema, DIM)
-    items = frame_of(sizes_with(1_000_000), num_items, SEED).drop(["label", *QUERY])
+    items = frame_of(sizes_with(1_000_000), num_items, SEED).drop(["label", *query_columns])
     start = time.perf_counter()
     scorer = CandidateScorer(model, items, widths=widths)
     build_s = time.perf_counter() - start
-    query = frame_of(sizes_with(1_000_000), 1, SEED + 1).select(QUERY).to_dicts()[0]
+    query = frame_of(sizes_with(1_000_000), 1, SEED + 1).select(query_columns).to_dicts()[0]
     generator, flops = np.random.default_rng(SEED), forward_flops(model)
     for width in widths:
         drawn = generator.integers(0, num_items, (20 + requests, width))
@@ -66,6 +69,7 @@ def measure(kind: str, num_items: int, widths: list[int], requests: int) -> None
             "scoring",
             model=kind,
             candidates=width,
+            item_numbers=item_numbers,
             **found,
             floor_ms=round(floor_ms, 3),
             times_floor=round(found["p50_ms"] / floor_ms, 2),
@@ -91,12 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["mlp", "deepfm", "dcn", "dlrm"])
     parser.add_argument("--candidates", type=int, nargs="+", default=[100, 500, 1000])
+    parser.add_argument("--item-numbers", type=int, nargs="+", default=[0, 6], help="of the 13, the item's")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=300)
     given = parser.parse_args()
     torch.set_num_threads(1)
     for kind in given.models:
-        measure(kind, given.items, given.candidates, given.requests)
+        for item_numbers in given.item_numbers:
+            measure(kind, given.items, given.candidates, given.requests, item_numbers)
 
 
 if __name__ == "__main__":

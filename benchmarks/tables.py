@@ -124,7 +124,7 @@ def scoring_table(rows: list[Row]) -> str:
     """Many candidates for one user: milliseconds beside the floor of the full computation."""
     lines = [
         (
-            f"{_NETWORKS[row['model']]}, {row['candidates']:,} candidates",
+            f"{_NETWORKS[row['model']]}, {row['candidates']:,} candidates, {row['item_numbers']} numbers the item's",
             f"{row['p50_ms']:.2f} / {row['p99_ms']:.2f} ms",
             f"{row['floor_ms']:.2f} ms ({row['mflop']:,.0f} MFLOP at {row['peak_gflops']} GFLOP/s)",
             f"{row['times_floor']:.2f}",

@@ -71,6 +71,7 @@ _HOME = {
     "PopularityBiasAt": "tamis.evaluation.metrics",
     "PrecisionAt": "tamis.evaluation.metrics",
     "RMSE": "tamis.evaluation.probability_metrics",
+    "RandomNegatives": "tamis.training.ranking_negatives",
     "RecallAt": "tamis.evaluation.metrics",
     "Recent": "tamis.recommender.sources.recent",
     "Recommender": "tamis.recommender.recommender",
@@ -208,6 +209,7 @@ if TYPE_CHECKING:
     from tamis.training.optimizers import SGD as SGD
     from tamis.training.optimizers import Adagrad as Adagrad
     from tamis.training.optimizers import Adam as Adam
+    from tamis.training.ranking_negatives import RandomNegatives as RandomNegatives
     from tamis.training.schedules import ConstantSchedule as ConstantSchedule
     from tamis.training.schedules import CosineSchedule as CosineSchedule
     from tamis.training.schedules import ExponentialSchedule as ExponentialSchedule

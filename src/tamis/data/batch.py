@@ -63,3 +63,12 @@ def take_rows(tensors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
         elif not name.endswith(VALUES):
             taken[name] = tensor[rows]
     return taken
+
+
+def join_rows(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The rows of the first, then those of the second, which has the same columns, lists included."""
+    joined: dict[str, Tensor] = {}
+    for name, tensor in first.items():
+        more = second[name]
+        joined[name] = torch.cat([tensor, more[1:] + tensor[-1]] if name.endswith(OFFSETS) else [tensor, more])
+    return joined

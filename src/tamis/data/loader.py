@@ -60,7 +60,8 @@ class Loader:
 
     Raises:
         UnknownColumnError: one of the columns or targets is not in the data.
-        DataError: a group column of other things than whole numbers; no rows; a column that no tensor can hold; while iterating: a null, or a file that cannot be read.
+        DataError: a group column of other things than whole numbers; no rows; a column that no tensor can hold; while
+            iterating: a null, or a file that cannot be read.
         SettingError: a setting out of its range.
     """
 

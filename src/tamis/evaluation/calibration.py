@@ -86,33 +86,50 @@ class Platt(Calibrator):
     slope: float
     intercept: float
 
+    @staticmethod
+    def feature(scores: _Floats) -> _Floats:
+        """What the slope is of."""
+        return _logit(scores)
+
     @classmethod
     def fit(cls, scores: _Floats, positive: _Floats, count: _Floats) -> Self:
         """Labels count as (positives + 1) / (positives + 2) and 1 / (negatives + 2)."""
         num_positive, num_negative = positive.sum(), count.sum() - positive.sum()
         target = positive * (num_positive + 1) / (num_positive + 2) + (count - positive) / (num_negative + 2)
-        slope, intercept = _logistic_regression(_logit(scores), target, count)
+        slope, intercept = _logistic_regression(cls.feature(scores), target, count)
         if slope < 0:
             slope, intercept = 0.0, float(_logit(target.sum() / count.sum()))
         return cls(slope, intercept)
 
     def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """A score of exactly 0 or 1 counts as 1e-7 away from it."""
-        return _sigmoid(self.slope * _logit(scores.astype(np.float64)) + self.intercept).astype(np.float32)
+        return _sigmoid(self.slope * self.feature(scores.astype(np.float64)) + self.intercept).astype(np.float32)
+
+
+class PlattOfOrder(Platt):
+    """The same of scores that are no probabilities but any numbers that order rows: `sigmoid(slope * score + ...)`."""
+
+    method: ClassVar[str] = "platt_of_order"
+
+    @staticmethod
+    def feature(scores: _Floats) -> _Floats:
+        """The scores themselves."""
+        return scores
 
 
 METHODS: dict[str, type[Calibrator]] = {kind.method: kind for kind in (Isotonic, Platt)}
+_KINDS: dict[str, type[Calibrator]] = {**METHODS, PlattOfOrder.method: PlattOfOrder}
 
 
-def calibration_method(name: str) -> type[Calibrator]:
-    """The kind of curve, by name.
+def calibration_method(name: str, *, of_order: bool = False) -> type[Calibrator]:
+    """The kind of curve, by name; `of_order` where scores are any numbers.
 
     Raises:
         UnknownNameError: no method of this name.
     """
     if name not in METHODS:
         raise UnknownNameError(name, METHODS, where="calibrate", what="method")
-    return METHODS[name]
+    return _KINDS.get(f"{name}_of_order", METHODS[name]) if of_order else METHODS[name]
 
 
 def fit_calibrator(rows: pl.LazyFrame, kind: type[Calibrator]) -> Calibrator:
@@ -124,7 +141,9 @@ def fit_calibrator(rows: pl.LazyFrame, kind: type[Calibrator]) -> Calibrator:
 def described_calibrator(described: Mapping[str, Any]) -> Calibrator:
     """The curve that `Calibrator.describe` described."""
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items() if k != "method"}
-    return calibration_method(described["method"])(**settings)
+    if described["method"] not in _KINDS:
+        raise UnknownNameError(described["method"], _KINDS, where="calibrate", what="method")
+    return _KINDS[described["method"]](**settings)
 
 
 def pool_adjacent_violators(total: _Floats, count: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], _Floats]:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from torch import Tensor
@@ -47,6 +48,7 @@ class ScoringModel(Model):
     target_schema: Schema
     metrics: tuple[RankingMetric, ...] | None
     calibrators: dict[str, Calibrator]
+    order_metrics: ClassVar[tuple[RankingMetric, ...]] = (NDCGByGroup(),)  # of an order, where none are chosen
 
     @abstractmethod
     def _probabilities(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -83,40 +85,67 @@ class ScoringModel(Model):
         Returns: each metric by name; with several targets, the target's name and `_` before it.
 
         Raises:
-            SettingError: a metric that none of the targets can have, or by query where no query is known.
+            SettingError: a metric that none of the targets can have, such as one of probabilities where the scores
+                tell an order and `calibrate` has made no probabilities of them; or one by query where no query is
+                known.
             DataError: labels besides 0 and 1 where a target or metric asks for these, or scores that are not finite.
         """
-        chosen = self.metrics if metrics is None else self._resolved(metrics, where="evaluate")
-        group = self._group(group, self._measured(chosen))
+        objectives = self._judged_as(calibrated)
+        asked = self.metrics if metrics is None else metrics
+        chosen = None if asked is None else self._resolved(asked, where="evaluate", objectives=objectives)
+        group = self._group(group, self._measured(chosen, objectives))
         with self._scored(dataset, group, batch_size, calibrated=calibrated) as scores:
-            return self._judged(scores, chosen)
+            return self._judged(scores, chosen, objectives)
 
-    def _judged(self, scores: pl.LazyFrame, chosen: Sequence[RankingMetric] | None) -> dict[str, float]:
+    def _judged(
+        self,
+        scores: pl.LazyFrame,
+        chosen: Sequence[RankingMetric] | None,
+        objectives: Mapping[str, str] | None = None,
+    ) -> dict[str, float]:
         """Each target's metrics of rows with their scores, labels and groups."""
         found: dict[str, float] = {}
-        for name, objective in self.objectives.items():
-            suited = _suited(chosen, objective)
+        for name, objective in (objectives or self.objectives).items():
+            suited = self._suited(chosen, objective)
             _check_rows(name, _rows_of(name, scores), objective, suited)
             values = measure_rows(_rows_of(name, scores), suited)
             found |= {(key if len(self.targets) == 1 else f"{name}_{key}"): v for key, v in values.items()}
         return found
 
-    def _measured(self, chosen: Sequence[RankingMetric] | None) -> list[RankingMetric]:
-        """The metrics that some target has."""
-        return [metric for objective in self.objectives.values() for metric in _suited(chosen, objective)]
+    def _judged_as(self, calibrated: bool) -> dict[str, str]:
+        """The objective by target, where `calibrate` makes a probability of an order."""
+        curves = self.calibrators if calibrated else {}
+        return {name: BINARY if name in curves else objective for name, objective in self.objectives.items()}
 
-    def _resolved(self, metrics: Iterable[str | RankingMetric], *, where: str) -> tuple[RankingMetric, ...]:
+    def _suited(self, chosen: Sequence[RankingMetric] | None, objective: str) -> list[RankingMetric]:
+        """Those of the chosen metrics, or of the usual ones, that a target of this objective can have."""
+        if objective == RANKING:
+            return [metric for metric in chosen or self.order_metrics if metric.reads_order]
+        if objective == REGRESSION:
+            return [metric for metric in chosen or (RMSE(),) if not metric.needs_binary]
+        return list(chosen or (AUC(), LogLoss()))
+
+    def _measured(
+        self, chosen: Sequence[RankingMetric] | None, objectives: Mapping[str, str] | None = None
+    ) -> list[RankingMetric]:
+        """The metrics that some target has."""
+        kinds = (objectives or self.objectives).values()
+        return [metric for objective in kinds for metric in self._suited(chosen, objective)]
+
+    def _resolved(
+        self, metrics: Iterable[str | RankingMetric], *, where: str, objectives: Mapping[str, str] | None = None
+    ) -> tuple[RankingMetric, ...]:
         resolved = tuple(resolve_ranking_metrics(metrics))
         for metric in resolved:
-            if not self._measured([metric]):
-                raise SettingError(f"{where}: the metric {metric.name!r} {self._unsuited()}")
+            if not self._measured([metric], objectives):
+                raise SettingError(f"{where}: the metric {metric.name!r} {self._unsuited(objectives)}")
         return resolved
 
-    def _unsuited(self) -> str:
-        if RANKING in self.objectives.values():
+    def _unsuited(self, objectives: Mapping[str, str] | None) -> str:
+        if RANKING in (objectives or self.objectives).values():
             return (
                 "reads scores as probabilities or amounts, and the scores of the objective 'ranking' only tell an "
-                "order. Choose 'ndcg_by_group', 'gauc' or 'auc'."
+                "order. Choose 'ndcg_by_group', 'gauc' or 'auc', or make probabilities of them with calibrate."
             )
         return f"is about probabilities, and the targets {self.targets} are amounts. Choose 'rmse'."
 
@@ -166,10 +195,11 @@ class ScoringModel(Model):
         return Loader(dataset, batch_size, shuffle=False, columns=columns, targets=targets)
 
     def calibrate(self, dataset: Dataset, method: str = "isotonic", *, batch_size: int = 16_384) -> None:
-        """Learn, for each probability, what share of rows with its score came true; `predict` then says that share.
+        """Learn, for each score, what share of rows with it came true; `predict` then says that share.
 
         The order of rows stays, but for scores that become equal. Save and load keep it, `fit` drops it. Weighted or
-        sampled training rows shift the scores; this shifts them back to the rate of `dataset`.
+        sampled training rows shift the scores; this shifts them back to the rate of `dataset`. Scores that tell an
+        order become probabilities by it.
 
         Args:
             dataset: rows that the model was not trained on, with targets, as they will be met later.
@@ -179,14 +209,17 @@ class ScoringModel(Model):
 
         Raises:
             UnknownNameError: no method of this name.
-            SchemaError: no target is a probability.
+            SchemaError: all targets are amounts.
             DataError: no rows, or a target with nulls, with one value only, or with values besides 0 and 1.
         """
-        kind = calibration_method(method)
-        binary = self._binary_targets("calibrate")
-        check_targets(dataset, binary, where="calibrate")
+        calibration_method(method)
+        curved = {name: kind for name, kind in self.objectives.items() if kind != REGRESSION}
+        if not curved:
+            raise SchemaError(f"calibrate: {self._no_probability()}")
+        check_targets(dataset, dict.fromkeys(curved, BINARY), where="calibrate")
+        kinds = {name: calibration_method(method, of_order=kind == RANKING) for name, kind in curved.items()}
         with self._scored(dataset, None, batch_size, calibrated=False) as scores:
-            self.calibrators = {name: fit_calibrator(_rows_of(name, scores), kind) for name in binary}
+            self.calibrators = {name: fit_calibrator(_rows_of(name, scores), kind) for name, kind in kinds.items()}
 
     def reliability(
         self,
@@ -205,23 +238,19 @@ class ScoringModel(Model):
             SchemaError: no target is a probability.
             SettingError: fewer than one bin.
         """
-        binary = self._binary_targets("reliability")
+        binary = [name for name, objective in self._judged_as(calibrated).items() if objective == BINARY]
+        if not binary:
+            raise SchemaError(f"reliability: {self._no_probability()}")
         with self._scored(dataset, None, batch_size, calibrated=calibrated) as scores:
             tables = {name: reliability(_rows_of(name, scores), bins, equal_width=equal_width) for name in binary}
             named = [table.select(pl.lit(name).alias("target"), pl.all()) for name, table in tables.items()]
             return pl.concat(named).collect(engine="streaming")
 
-    def _binary_targets(self, where: str) -> dict[str, str]:
-        binary = {name: objective for name, objective in self.objectives.items() if objective == BINARY}
-        if not binary:
-            is_order = RANKING in self.objectives.values()
-            kind = "learned as an order" if is_order else "amounts"
-            other = "another objective than 'ranking'" if is_order else "a target that is not tagged REGRESSION"
-            raise SchemaError(
-                f"{where}: the targets {self.targets} are {kind}, and only a probability can come true. Use a model "
-                f"with {other}."
-            )
-        return binary
+    def _no_probability(self) -> str:
+        is_order = RANKING in self.objectives.values()
+        kind = "learned as an order" if is_order else "amounts"
+        way_out = "Call calibrate first" if is_order else "Use a model with a target that is not tagged REGRESSION"
+        return f"the targets {self.targets} are {kind}, and only a probability can come true. {way_out}."
 
     def save_parts(self, folder: Path) -> None:
         """Write what `calibrate` found."""
@@ -235,7 +264,7 @@ class ScoringModel(Model):
             self.calibrators = {name: described_calibrator(curve) for name, curve in found.items()}
 
     def predict(self, dataset: Dataset, *, calibrated: bool = True, batch_size: int = 16_384) -> Dataset:
-        """The rows with a column `<target>_score` for each target: a probability, or an amount.
+        """The rows with a column `<target>_score` for each target: a probability, an amount, or a number that orders.
 
         `calibrated=False` gives the network's own scores where `calibrate` was called.
         """
@@ -255,15 +284,6 @@ def _rows_of(target: str, scores: pl.LazyFrame) -> pl.LazyFrame:
     """The rows as metrics read them."""
     renamed = scores.with_columns(pl.col(f"score {target}").alias(SCORE), pl.col(f"label {target}").alias(LABEL))
     return renamed.select(pl.col(SCORE), pl.col(LABEL), pl.selectors.by_name(GROUP, require_all=False))
-
-
-def _suited(chosen: Sequence[RankingMetric] | None, objective: str) -> list[RankingMetric]:
-    """Those of the chosen metrics, or of the usual ones, that a target of this objective can have."""
-    if objective == RANKING:
-        return [metric for metric in chosen or (NDCGByGroup(),) if metric.reads_order]
-    if objective == REGRESSION:
-        return [metric for metric in chosen or (RMSE(),) if not metric.needs_binary]
-    return list(chosen or (AUC(), LogLoss()))
 
 
 def _check_rows(target: str, rows: pl.LazyFrame, objective: str, metrics: Iterable[RankingMetric]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from tamis.data.dataset import Dataset
+from tamis.data.dataset import Dataset, check_ids
 from tamis.errors import DataError
 from tamis.nn.experts import ESMM, HeadSettings
 from tamis.training.ranking_step import BINARY
@@ -72,8 +72,22 @@ def check_chain(dataset: Dataset, heads: HeadSettings | None, targets: Sequence[
         )
 
 
-def check_targets(dataset: Dataset, objectives: Mapping[str, str], *, where: str = "fit") -> None:
+def check_targets(
+    dataset: Dataset,
+    objectives: Mapping[str, str],
+    *,
+    where: str = "fit",
+    only_positives: bool = False,
+    way_out: str = "or sampled negatives",
+) -> None:
     """Refuse targets that teach nothing or are not what their objective needs.
+
+    Args:
+        dataset: the rows.
+        objectives: by target.
+        where: for messages.
+        only_positives: whether a target may be 1 in every row.
+        way_out: ends the advice where only one value is there.
 
     Raises:
         UnknownColumnError: a target is missing.
@@ -98,13 +112,49 @@ def check_targets(dataset: Dataset, objectives: Mapping[str, str], *, where: str
             raise DataError(f"{where}: the target {name!r} has {nulls:,} nulls. Drop or fill these rows first.")
         if low is None:
             raise DataError(f"{where}: the dataset has no rows. Check the path and the filters before it.")
-        if low == high:
+        if low == high and not (only_positives and low == 1 and objectives[name] == BINARY):
             raise DataError(
                 f"{where}: the target {name!r} is {low:g} in every row, so there is nothing to learn. Give rows "
-                "of both classes: impressions that were not clicked, or sampled negatives."
+                f"of both classes: impressions that were not clicked, {way_out}."
             )
         if objectives[name] == BINARY and found[f"other {name}"]:
             raise DataError(
                 f"{where}: the target {name!r} holds values from {low:g} to {high:g}, but a probability is learned "
                 "from 0 and 1. Tag it REGRESSION, or make it binary first."
             )
+
+
+def check_slates(dataset: Dataset, column: str, targets: Sequence[str], *, batch_size: int) -> str | None:
+    """What to tell about slates that teach nothing or are too large; None where all is well.
+
+    Args:
+        dataset: the training rows.
+        column: equal values make a slate.
+        targets: of 0 and 1, each ordered within the slates.
+        batch_size: slates of more rows are cut.
+
+    Raises:
+        UnknownColumnError: there is no such column.
+        DataError: the column has nulls; or no slate has both a positive and a negative of a target.
+    """
+    check_ids(dataset, [column], where="fit")
+    mixed = [(pl.col(name).min() < pl.col(name).max()).alias(f"mixed {name}") for name in targets]
+    rows = dataset.select([column, *targets]).scan()
+    by_slate = rows.group_by(column).agg(*mixed, pl.len().alias("size"))
+    teach = [pl.col(f"mixed {name}").sum().alias(f"teach {name}") for name in targets]
+    counted = by_slate.select(pl.len().alias("slates"), (pl.col("size") > batch_size).sum().alias("large"), *teach)
+    found = Dataset(counted).compute().row(0, named=True)
+    notes = []
+    for name in targets:
+        if not found[f"teach {name}"]:
+            raise DataError(
+                f"fit: no slate of {column!r} has both a positive and a negative {name!r}, so there is no order to "
+                "learn. Name the column of the slates with compile(group=), or give rows that were shown and not "
+                "chosen."
+            )
+        idle = found["slates"] - found[f"teach {name}"]
+        if idle:
+            notes.append(f"{idle:,} of {found['slates']:,} have one value of {name!r} only and teach nothing")
+    if found["large"]:
+        notes.append(f"{found['large']:,} have more rows than a batch and are cut")
+    return f"slates of {column!r}: {'; '.join(notes)}" if notes else None

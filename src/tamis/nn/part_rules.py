@@ -38,11 +38,9 @@ def _added_up(x: Parts, weight: Tensor, bias: Tensor | None) -> Tensor | Parts:
         item, bias = item.map(name, lambda values: F.linear(values, own, with_bias)), None
         if query is None and pair is None:
             return Parts(x.request, _alone(x.request.prepared, ITEM, width), item=item)
-    if pair is not None:
-        if query is not None and len(query) == 1:  # what the query adds is the bias of what the pairs add
-            bias, query = query[0], None
-        pair = F.linear(pair, columns[PAIR], bias)  # type: ignore[arg-type]
-    return x.added(query, item, pair)
+    if item is not None and pair is not None:
+        return x.added(query, None, x.request.take(item).addmm_(pair, columns[PAIR].T))  # type: ignore[union-attr]
+    return x.added(query, item, None if pair is None else F.linear(pair, columns[PAIR], bias))  # type: ignore[arg-type]
 
 
 def matmul(_: Function, x: Any, other: Any) -> Any:

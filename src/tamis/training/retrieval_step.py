@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tamis.data.batch import OFFSETS, VALUES, Batch, take_rows
+from tamis.data.batch import Batch, take_rows
 from tamis.errors import SettingError, UnknownNameError
 from tamis.nn.two_towers import TwoTowers
 from tamis.schema import Schema
 from tamis.training.losses import bpr, candidate_softmax, sampled_softmax
 from tamis.training.negatives import NegativeSource, Sampler
+from tamis.training.tensor_names import tensor_names
 
 LOSSES = ("softmax", "bpr")
 
@@ -74,7 +75,7 @@ class RetrievalStep:
         item_features: Mapping[str, Tensor],
     ) -> None:
         self.towers, self.settings, self.item_id = towers, settings, item_id
-        self.columns = _tensor_names(item_schema)
+        self.columns = tensor_names(item_schema)
         self.source = NegativeSource(settings.samplers, item_counts)
         self.position_of = torch.full((int(item_ids.max()) + 1,), -1, dtype=torch.int64, device=item_ids.device)
         self.position_of[item_ids] = torch.arange(len(item_ids), device=item_ids.device)
@@ -136,13 +137,3 @@ def _first_of_each(group: Tensor, num_groups: int) -> Tensor:
     rows = torch.arange(len(group), device=group.device)
     first = torch.full((num_groups,), len(group), dtype=rows.dtype, device=group.device)
     return first.scatter_reduce_(0, group, rows, "amin")
-
-
-def _tensor_names(schema: Schema) -> list[str]:
-    return [
-        name
-        for column in schema
-        for name in (
-            (column.name + VALUES, column.name + OFFSETS) if column.is_list and column.width is None else (column.name,)
-        )
-    ]

@@ -78,8 +78,8 @@ ROWS: list[dict[str, Any]] = [
         },
     },
     {
-        "benchmark": "scoring", "model": "deepfm", "candidates": 1000, "p50_ms": 1.634, "p99_ms": 2.2, "floor_ms": 2.04,
-        "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0, "mflop": 388.2, "peak_gflops": 190,
+        "benchmark": "scoring", "model": "deepfm", "candidates": 1000, "item_numbers": 6, "p50_ms": 1.634, "p99_ms": 2.2,
+        "floor_ms": 2.04, "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0, "mflop": 388.2, "peak_gflops": 190,
     },
 ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_a_ranker_s_step_stands_beside_those_of_others() -> None:
 
 
 def test_scoring_candidates_stands_beside_its_floor() -> None:
-    line = line_of(tables.scoring_table(ROWS), "DeepFM, 1,000 candidates")
+    line = line_of(tables.scoring_table(ROWS), "DeepFM, 1,000 candidates, 6 numbers the item's")
     assert line[1:] == [
         "1.63 / 2.20 ms", "2.04 ms (388 MFLOP at 190 GFLOP/s)", "0.80", "4.40 / 6.00 ms"
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -13,6 +14,7 @@ from tamis.recommender.id_rows import Rows
 
 Numbers: TypeAlias = NDArray[Any]
 
+_PARTS = ("offsets", "values", "weights")
 _SPARSE = 16  # fewer votes than a sixteenth of the catalogue: sorting them beats a walk over the catalogue
 
 
@@ -39,15 +41,15 @@ class Lists:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> Rows:
         """[lists]"""
         return np.diff(self.offsets)
 
     def positions(self, rows: Rows) -> tuple[Rows, Rows]:
         """Where the entries of these lists stand, one list after the other, and how many each has."""
-        starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        shifts = starts - offsets_of(lengths)[:-1]
+        lengths = self.lengths[rows]
+        shifts = self.offsets[rows] - offsets_of(lengths)[:-1]
         return np.arange(lengths.sum()) + np.repeat(shifts, lengths), lengths
 
     def weights_at(self, positions: Rows | slice) -> Numbers:
@@ -58,14 +60,15 @@ class Lists:
 
     def save(self, folder: Path, name: str) -> None:
         """Write the arrays as files that begin with `name`."""
-        for part, array in vars(self).items():
+        for part in _PARTS:
+            array = getattr(self, part)
             if array is not None:
                 np.save(folder / f"{name}_{part}.npy", array, allow_pickle=False)
 
     @classmethod
     def load(cls, folder: Path, name: str) -> Self:
         """Read what `save` wrote."""
-        files = {part: folder / f"{name}_{part}.npy" for part in ("offsets", "values", "weights")}
+        files = {part: folder / f"{name}_{part}.npy" for part in _PARTS}
         return cls(**{part: np.load(file, allow_pickle=False) for part, file in files.items() if file.exists()})
 
 
