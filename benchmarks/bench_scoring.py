@@ -4,9 +4,9 @@ The floor: the FLOPs of all matrix products of the repeated rows, over the faste
 this machine does on one thread in float32, measured right before and after each case. Scoring runs on one thread too,
 as a server would have it: requests share the cores. Of the 26 categorical columns every other one (C1, C3, ...) is the
 user's and the other 13 are the item's. The 13 numbers are either all the user's and the situation's, or six of them
-(I8 to I13) are the item's: then DLRM's lower layers, which mix all numbers, have to run for every candidate. Candidates
-are drawn anew for each request from a catalogue of 100,000 items. `whole` is the network on the repeated rows, which lie
-ready as tensors.
+(I8 to I13) are the item's: then DLRM's lower layers, which mix all numbers, have to run for every candidate.
+Candidates are drawn anew for each request from a catalogue of 100,000 items. `whole` is the network on the repeated
+rows, which lie ready as tensors.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def measure(kind: str, num_items: int, widths: list[int], requests: int, item_nu
         columns |= {name: torch.tensor([value] * width) for name, value in query.items()}
         with torch.inference_mode():
             whole = times_ms(lambda _, columns=columns: model.network(columns).sigmoid(), requests)
-        floor_ms = flops * width / max(peak, matmul_peak()) * 1e3
+        peak = max(peak, matmul_peak())
+        floor_ms = flops * width / peak * 1e3
         report(
             "scoring",
             model=kind,

@@ -11,7 +11,8 @@ from typing import Any
 
 HERE = Path(__file__).parent / "frappe"
 TRIED = HERE / "tried.jsonl"
-TRIES = 12  # of each library and model
+TRIES = {"LR": 12, "FM": 12, "DeepFM": 12, "DCN-v2": 8, "AutoInt": 8, "FinalMLP": 8}  # of each library
+DRAWN = 6  # of them at random
 
 Settings = dict[str, Any]
 Space = dict[str, list[Any]]
@@ -29,13 +30,14 @@ def spaces(library: str, file: Path = HERE / "space.toml") -> dict[str, Space]:
     return found
 
 
-def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: list[dict[str, Any]], name: str) -> None:
+def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: list[dict[str, Any]], model: str) -> None:
     """Try settings until there are TRIES; `tried` has the earlier ones, and grows.
 
-    Each draw depends on `name`, its number and what was tried before, so that a search that was stopped goes on alike.
+    Each draw depends on the model, its number and what was tried before, so that a search that was stopped goes on as
+    if it had not been.
     """
-    while len(tried) < TRIES:
-        generator = random.Random(f"{name} {len(tried)}")
+    while len(tried) < TRIES[model]:
+        generator = random.Random(f"{model} {len(tried)}")
         before = [one["settings"] for one in tried]
         settings = _next(space, tried, generator)
         while settings in before:
@@ -44,7 +46,7 @@ def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: lis
 
 
 def _next(space: Space, tried: list[dict[str, Any]], generator: random.Random) -> Settings:
-    if len(tried) < TRIES // 2:
+    if len(tried) < DRAWN:
         return {name: generator.choice(choices) for name, choices in space.items()}
     changed = generator.sample(sorted(space), 2)
     return best(tried)["settings"] | {name: generator.choice(space[name]) for name in changed}

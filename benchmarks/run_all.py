@@ -5,7 +5,8 @@
 
 With `MERLIN_PYTHON` naming the Python of an environment that has Merlin (`python3.10 -m venv merlin`, then
 `merlin/bin/pip install -r benchmarks/merlin-requirements.txt`), and `MERLIN_BASELINE` the folder of scripts
-that time it (by default `../shared/merlin-baseline`), its figures of the same run stand beside.
+that time it (by default `../shared/merlin-baseline`), its figures of the same run stand beside. So do those of
+torch-rechub and deepctr-torch on Frappe where `RECHUB_PYTHON` and `DEEPCTR_PYTHON` name theirs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SCRIPTS = (
     "scoring",
     "evaluation",
     "quality",
+    "frappe",
 )
 MERLIN = (
     ("seed_notebook.py",),

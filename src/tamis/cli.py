@@ -81,7 +81,7 @@ def train(
     """Train a recommender from a TOML file and print its test metrics as JSON.
 
     The file has a table `data` with at least interactions, user_id and item_id, and may have `model`, `training`,
-    `index` and the folder `output`.
+    `index`, `sources`, `ranking` and the folder `output`.
     """
     with plain_errors():
         from tamis.journey.config import TrainConfig
@@ -90,6 +90,33 @@ def train(
         trained = run(TrainConfig.read(config), say=say)
         say(f"Wrote {trained.folder}. Next: tamis recommend {trained.folder} --user ID, or open its report.html.")
         typer.echo(json.dumps(trained.metrics, indent=2))
+
+
+@cli.command()
+def tune(
+    config: Annotated[Path, typer.Argument(help="TOML file of `tamis train`; its table `tune` says what to search.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, those of before included.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial begins.")] = None,
+    study: Annotated[Path | None, typer.Option(help="Folder of the search; by default OUTPUT-tune.")] = None,
+) -> None:
+    """Search for better settings and print the best as JSON; what was interrupted goes on where it was.
+
+    The same command again continues the study in its folder. `best.toml` in it is what `tamis train` takes, and
+    `trials.csv` the table of trials. Needs the extra `tune`.
+    """
+    with plain_errors():
+        from tamis.journey.config import TrainConfig
+        from tamis.journey.trial_tables import print_best
+        from tamis.journey.tuning import tune as run
+
+        tuned = run(TrainConfig.read(config), study=study, trials=trials, timeout_s=timeout, say=say)
+        print_best(tuned.outcomes, tuned.metric, is_more_better=tuned.is_more_better)
+        if tuned.best is not None:
+            say(f"Next: tamis train {tuned.folder / 'best.toml'}")
+        typer.echo(json.dumps(tuned.to_dict(), indent=2))
+        if tuned.is_interrupted:
+            say("Interrupted. The same command goes on from here.")
+            raise typer.Exit(130)
 
 
 @cli.command()
@@ -112,16 +139,34 @@ def evaluate(
 @cli.command()
 def recommend(
     folder: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `tamis demo` wrote.")],
-    user: Annotated[list[str], typer.Option(help="A raw user id; may be given several times.")],
+    user: Annotated[list[str] | None, typer.Option(help="A raw user id; may be given several times.")] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="All known users, into --output.")] = False,
+    output: Annotated[Path | None, typer.Option(help="A .parquet file, or a folder of them, to write.")] = None,
     k: Annotated[int, typer.Option(min=1, help="Items per user.")] = 10,
+    where: Annotated[list[str] | None, typer.Option(help="A condition on item columns: 'price < 20'.")] = None,
+    context: Annotated[list[str] | None, typer.Option(help="What holds at the time: hour=20.")] = None,
     include_seen: Annotated[bool, typer.Option(help="Let lists hold what the user has seen.")] = False,
     show: Annotated[list[str] | None, typer.Option(help="An item column to show; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    restart: Annotated[bool, typer.Option(help="Drop what an earlier run wrote into --output.")] = False,
 ) -> None:
-    """Print the best items of some users."""
+    """Print the best items of some users, or write those of all users; a run that was killed goes on where it stood."""
     with plain_errors():
+        from tamis.journey.request_arguments import check_users, read_context
+
+        check_users(user, output, all_users=all_users)
         recommender = _load(folder)
-        found = recommender.recommend(user, k, exclude_seen=not include_seen, show=show or ())
+        asked = {
+            "context": read_context(context or (), recommender.workflow.input_schema),
+            "filters": where or (),
+            "exclude_seen": not include_seen,
+            "show": show or (),
+        }
+        if output is not None:
+            written = recommender.recommend_all(output, user, k, resume=not restart, **asked)
+            say(f"Wrote {written}.")
+            return
+        found = recommender.recommend(user, k, **asked)
         unknown = recommender.unknown_users(user)
         if unknown:
             say(f"Not known, so answered with the most popular items: {', '.join(map(str, unknown))}")

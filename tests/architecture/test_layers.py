@@ -44,6 +44,7 @@ LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files t
     "onnxruntime": {"serving"},
     "xgboost": {"models/xgboost_model.py"},
     "lightgbm": {"models/lightgbm_model.py"},
+    "optuna": {"journey/trials.py"},
     "ray": {"scale"},
     "redis": {"store"},
     "qdrant_client": {"index/qdrant.py"},

@@ -12,11 +12,11 @@ PUBLIC = {
     "GAUC", "History", "HitRateAt", "InBatchSampler", "ItemCoverageAt", "LightGBMModel", "Loader", "LogLoss",
     "LogisticRegressionModel", "MLPBlock", "MLPModel", "MMoE", "MRRAt", "MatrixFactorizationModel", "NDCGAt",
     "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PLE", "PRAUC", "PopularityBasedSampler", "PopularityBiasAt",
-    "PrecisionAt", "RMSE", "RandomNegatives", "RecallAt", "Recommender", "SGD", "Schema", "SharedBottom", "Subgraph", "Tags",
-    "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "WideAndDeepModel", "Workflow", "XGBoostModel",
-    "__version__", "build_index", "check_no_leakage", "datasets", "errors", "inspect", "leave_last_out", "load_index",
-    "load_model", "ops", "ranking_rows", "split_by_time", "split_by_user", "split_random", "unique_rows_by_features",
-    "write_report",
+    "PrecisionAt", "RMSE", "RandomNegatives", "RecallAt", "Recommender", "SGD", "Schema", "SharedBottom", "Subgraph",
+    "Tags", "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "WideAndDeepModel", "Workflow",
+    "XGBoostModel", "__version__", "build_index", "check_no_leakage", "datasets", "errors", "inspect", "leave_last_out",
+    "load_index", "load_model", "ops", "ranking_rows", "split_by_time", "split_by_user", "split_random",
+    "unique_rows_by_features", "write_report",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ranking_world import INPUTS, SCHEMA, TWO_TARGETS, impressions
-from tamis import Checkpoint, EmbeddingOptions, LightGBMModel, MLPBlock, XGBoostModel, load_model
+from tamis import Checkpoint, EmbeddingOptions, LightGBMModel, MLPBlock, RandomNegatives, XGBoostModel, load_model
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, FormatError, SchemaError, SettingError, UnknownColumnError
 from tamis.models.auto_int import AutoIntModel
@@ -98,6 +98,29 @@ def test_a_resumed_training_ends_at_the_same_scores(make: Callable[[Schema], Ran
     whole = fitted(make, epochs=3)
     fitted(make, epochs=1, callbacks=[Checkpoint(tmp_path / "c")])
     assert scores(fitted(make, epochs=3, resume_from=tmp_path / "c")).equals(scores(whole))
+
+
+OBJECTIVES: dict[str, dict[str, object]] = {
+    "pairs": {"loss": "bpr"},
+    "slates": {"loss": "softmax"},
+    "drawn negatives": {"negatives": RandomNegatives(2, "in_batch")},
+    "slates of drawn negatives": {"loss": "softmax", "negatives": RandomNegatives(2)},
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_learns_by_every_objective_and_keeps_it(
+    name: str, objective: dict[str, object], tmp_path: Path
+) -> None:
+    model = MODELS[name](SCHEMA)
+    model.compile(learning_rate=0.02, **objective)  # type: ignore[arg-type]
+    model.fit(TRAIN, batch_size=500, verbose=False)
+    model.save(tmp_path / "m")
+    loaded = load_model(tmp_path / "m")
+    assert isinstance(loaded, RankingModel) and loaded.compiled() == model.compiled()
+    assert scores(loaded).equals(scores(model))
+    assert np.isfinite(scores(model)["click_score"].to_numpy()).all()
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"logistic regression", "factorization machine"}))

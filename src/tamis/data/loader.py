@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 import zlib
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,12 +12,11 @@ import numpy as np
 from tamis.data.batch import Batch
 from tamis.data.dataset import Dataset
 from tamis.data.grouped_rows import check_group, group_order, grouped_source
+from tamis.data.pool_reader import PoolReader
 from tamis.data.row_pool import Array, PoolColumn, RowPool, pool_column
-from tamis.data.row_source import Piece, RowSource, pieces_of, row_source
+from tamis.data.row_source import Piece, pieces_of, row_source
 from tamis.errors import DataError, SettingError
 from tamis.schema import Schema, Tags
-
-_THREAD = "tamis-loader"
 
 
 class Loader:
@@ -161,7 +157,7 @@ class Loader:
         return self._iterate(self.epoch, start)
 
     def _iterate(self, epoch: int, start: int) -> Iterator[Batch]:
-        reader = _Reader(self._source, self._columns, self._plan(epoch), kept=self._kept)
+        reader = PoolReader(self._source, self._columns, self._plan(epoch), kept=self._kept)
         try:
             for number, rows in enumerate(self._rows(reader, epoch, start), start=start):
                 self._batch = number + 1
@@ -175,7 +171,7 @@ class Loader:
             return [[piece] for piece in self._pieces]
         return deal(self._pieces, self.buffer_rows, np.random.default_rng((self.seed, epoch)))
 
-    def _rows(self, reader: _Reader, epoch: int, start: int) -> Iterator[RowPool]:
+    def _rows(self, reader: PoolReader, epoch: int, start: int) -> Iterator[RowPool]:
         """The rows of each batch; one that crosses the border of two pools is put together from both."""
         parts: list[RowPool] = []
         skip = start * self.batch_size
@@ -232,56 +228,6 @@ def deal(pieces: Sequence[Piece], buffer_rows: int, generator: np.random.Generat
         if num_pools >= len(pieces) or np.bincount(owner, weights=rows).max() <= limit:
             return [[pieces[int(i)] for i in np.flatnonzero(owner == pool)] for pool in np.unique(owner)]
         num_pools += 1 + num_pools // 16  # pieces of uneven size
-
-
-class _Reader:
-    """Pools read by one thread ahead of the one who asks; closing ends the thread."""
-
-    def __init__(
-        self,
-        source: RowSource,
-        columns: Sequence[PoolColumn],
-        plan: Sequence[Sequence[Piece]],
-        *,
-        kept: RowPool | None = None,
-    ) -> None:
-        self._source, self._columns, self._plan, self._kept = source, columns, plan, kept
-        self._rows = [sum(map(len, pieces)) for pieces in plan]
-        self.rows_before = np.cumsum([0, *self._rows])
-        self._closed = threading.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_THREAD)
-
-    def pools_from(self, row: int) -> Iterator[tuple[int, RowPool]]:
-        """Number and rows of each pool, from the one that holds `row` on; the ones before are not read."""
-        first = int(np.searchsorted(self.rows_before, row, side="right")) - 1
-        ahead: deque[tuple[int, Future[RowPool]]] = deque()
-        for number in range(first, len(self._plan)):
-            ahead.append((number, self._thread.submit(self._read, number)))
-            if len(ahead) > 1:
-                yield self._next(ahead)
-        while ahead:
-            yield self._next(ahead)
-
-    def _next(self, ahead: deque[tuple[int, Future[RowPool]]]) -> tuple[int, RowPool]:
-        number, future = ahead.popleft()
-        return number, future.result()
-
-    def _read(self, number: int) -> RowPool:
-        if self._kept is not None:
-            return self._kept
-        pool = RowPool(self._columns, self._rows[number])
-        for piece in self._plan[number]:
-            if self._closed.is_set():
-                break
-            pool.append(self._source.read(piece), self._source.where(piece))
-        return pool
-
-    def close(self) -> None:
-        """End the thread, at the next row group if it is reading."""
-        self._closed.set()
-        # Garbage collection may close an abandoned iterator from any thread, and no thread can wait for itself.
-        is_own_thread = threading.current_thread().name.startswith(_THREAD)
-        self._thread.shutdown(wait=not is_own_thread, cancel_futures=True)
 
 
 def _pool_columns(

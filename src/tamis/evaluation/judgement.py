@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tamis.errors import DataError, SettingError
+from tamis.evaluation.bootstrap import mean_interval
 from tamis.evaluation.metrics import AccuracyMetric, ListMetric, Metric, resolve_metrics
 from tamis.evaluation.pairs import Pairs
 from tamis.evaluation.top_k import check_k, check_pairs
@@ -53,16 +53,9 @@ def _figure(value: float) -> str:
 
 
 def interval(per_query: Tensor, *, seed: int = 0, num_samples: int = 1000) -> tuple[float, float, float]:
-    """Mean over the queries, and the lower and upper end of its 95 % bootstrap interval.
-
-    The queries are drawn anew with replacement; the ends are the 2.5 % and 97.5 % quantiles of the drawn means.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
-    """
-    values = per_query.double().cpu().numpy()
-    generator = np.random.default_rng(seed)
-    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(num_samples)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    """Mean over the queries, and the lower and upper end of its 95 % bootstrap interval; see `Bootstrap`."""
+    found = mean_interval(per_query.double().cpu().numpy(), seed=seed, num_samples=num_samples)
+    return found.value, found.low, found.high
 
 
 class Tally:

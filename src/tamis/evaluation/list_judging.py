@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tamis.errors import SettingError
@@ -13,7 +15,7 @@ from tamis.evaluation.metrics import Metric
 from tamis.evaluation.pairs import Pairs
 from tamis.evaluation.top_k import NONE, check_pairs, top_k, top_k_blocks, usable
 
-__all__ = ["Judgement", "Pairs", "interval", "judge", "judge_lists", "judge_popularity", "top_k"]
+__all__ = ["Judgement", "Pairs", "interval", "judge", "judge_lists", "judge_popularity", "popular_lists", "top_k"]
 
 _ENTRIES = 2**22  # of a block of popularity lists: a few tens of MB
 
@@ -120,26 +122,44 @@ def judge_popularity(
     tally = Tally(relevant, len(popularity), metrics, num_relevant=num_relevant, popularity=popularity)
     order = popularity.sort(descending=True, stable=True).indices
     left_out = None if excluded is None else excluded.select(tally.rows)
-    for start, stop, lists in _popular_lists(order, tally.k, len(tally.rows), left_out):
+    for start, stop, lists in _popular_lists(order, tally.k, len(tally.rows), left_out, len(popularity)):
         tally.add(start, stop, lists)
     return tally.judgement()
 
 
+def popular_lists(
+    order: NDArray[np.int64], k: int, num_queries: int, num_candidates: int, excluded: Pairs | None
+) -> NDArray[np.int64]:
+    """[queries, k] the first `k` of `order` without each query's excluded ones; -1 in empty places.
+
+    Args:
+        order: positions of candidates, the most popular first; those that nobody may get are left out.
+        k: length of the lists.
+        num_queries: queries.
+        num_candidates: size of the catalogue.
+        excluded: candidates that no list may hold, per query.
+    """
+    lists = torch.full((num_queries, k), NONE, dtype=torch.int64)
+    for start, stop, found in _popular_lists(torch.from_numpy(order), k, num_queries, excluded, num_candidates):
+        lists[start:stop, : found.shape[1]] = found
+    return lists.numpy()
+
+
 def _popular_lists(
-    order: Tensor, k: int, num_queries: int, excluded: Pairs | None
+    order: Tensor, k: int, num_queries: int, excluded: Pairs | None, num_candidates: int
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Blocks of lists: the first `k` of `order` without each query's excluded ones."""
-    rank = torch.empty_like(order)
+    rank = torch.full((num_candidates,), len(order))
     rank[order] = torch.arange(len(order))
     start = 0
     while start < num_queries:
         stop = min(start + max(1, _ENTRIES // 64 // k), num_queries)
         if excluded is None:
-            yield start, stop, order[:k].expand(stop - start, k)
+            yield start, stop, order[:k].expand(stop - start, -1)
         else:
             longest = int(excluded.counts[start:stop].max())
             width = min(len(order), k + longest)  # so many of the order are enough for every query of the block
-            stop = min(stop, start + max(1, _ENTRIES // width))
+            stop = min(stop, start + max(1, _ENTRIES // max(width, 1)))
             rows, positions = excluded.of_rows(start, stop)
             yield start, stop, _first_free(order[:width], k, stop - start, rows, rank[positions])
         start = stop

@@ -68,37 +68,59 @@ def write_report(
 ) -> Path:
     """Write one self-contained HTML file and give its path. The same arguments give the same bytes.
 
+    Args:
+        path: the file to write or replace; folders are made.
+        title: heading of the page; what follows is explained at `report_page`.
+    """
+    page = report_page(title, history=history, bars=bars, facts=facts, tables=tables, reliability=reliability)
+    return write_page(path, page)
+
+
+def report_page(
+    title: str,
+    *,
+    history: Mapping[str, Sequence[float]] | None = None,
+    bars: Mapping[str, Mapping[str, float]] | None = None,
+    facts: Iterable[tuple[str, object]] = (),
+    tables: Mapping[str, Any] | None = None,
+    reliability: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, str] | None = None,
+) -> str:
+    """One HTML page that needs nothing else; the same arguments give the same text.
+
     Sections without content are left out. The page follows the reader's light or dark setting.
 
     Args:
-        path: the file to write or replace; folders are made.
         title: heading of the page.
         history: values per epoch by name, as `History.history`; `val_loss` or `validation_loss` is drawn with `loss`.
         bars: for each metric the value of each model, for example of the model, popularity and the oracle.
         facts: names and values shown at the top.
         tables: for each heading the rows: a Polars frame, or a list of dicts with the same keys.
         reliability: for each heading what a ranking model's `reliability` found for one target.
+        pictures: for each heading an SVG, as the functions of `charts` draw it.
     """
     body = "".join(
         (
             f"<h1>{html.escape(title)}</h1>",
             _facts(list(facts)),
+            *(_section(name, f'<figure class="card">{svg}</figure>\n') for name, svg in (pictures or {}).items()),
             _section("Metrics", _bars(bars or {})),
             _section("Training", _curves(history or {})),
             _section("Reliability", _reliability(reliability or {})),
             *(_section(name, _table(rows)) for name, rows in (tables or {}).items()),
         )
     )
-    page = (
+    return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{_COLOURS}</style>\n</head>\n"
         f"<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
-    return _write(Path(path), page)
 
 
-def _write(file: Path, page: str) -> Path:
+def write_page(path: str | Path, page: str) -> Path:
+    """Write or replace the file at once, and make its folders; gives its path."""
+    file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f".{file.name}.new")
     fresh.write_text(page, encoding="utf-8")

@@ -6,10 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from tamis.errors import DataError, SettingError, UnknownNameError
 from tamis.index.build import KINDS
+from tamis.journey.config_checks import check_choice, check_layers, check_least, check_steps
+from tamis.journey.tune_config import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class DataConfig:
         return 1.0 if self.positive_min is None else self.positive_min
 
     def __post_init__(self) -> None:
-        _check_choice("data.split", self.split, ("leave-last-out", "time"))
-        _check_least("data.latest", self.latest, 0)
+        check_choice("data.split", self.split, ("leave-last-out", "time"))
+        check_least("data.latest", self.latest, 0)
         if self.split == "time" and not self.order:
             raise SettingError("data.split: 'time' needs a column to order by. Set data.order.")
         if self.positive_min is not None and not self.positive_column:
@@ -93,6 +95,7 @@ class ModelConfig:
         temperature: divides the scores in the softmax; near 0.1 with `l2_normalization`.
         init_std: standard deviation of the first embeddings.
         dropout: share of activations dropped in training.
+        normalization: `"none"`, `"batch"` or `"layer"`, of each layer but the last.
     """
 
     kind: str = "two-tower"
@@ -102,9 +105,11 @@ class ModelConfig:
     temperature: float = 0.1
     init_std: float = 0.05
     dropout: float = 0.0
+    normalization: str = "none"
 
     def __post_init__(self) -> None:
-        _check_choice("model.kind", self.kind, ("two-tower", "matrix-factorization"))
+        check_choice("model.kind", self.kind, ("two-tower", "matrix-factorization"))
+        check_layers("model", self.dropout, self.normalization)
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,14 @@ class TrainingConfig:
     Args:
         epochs: at most.
         batch_size: rows of a step.
-        optimizer: `"adam"`, `"adagrad"` or `"sgd"`.
+        optimizer: `"adam"`, `"adagrad"`, `"sgd"` or `"ftrl"`.
         learning_rate: above 0.
+        weight_decay: share of the weights, times the learning rate, that each step takes.
+        schedule: how the learning rate goes on after the warm-up: `"constant"`, or falling as `"linear"`, `"cosine"`,
+            `"exponential"`.
+        warm_up_steps: of the learning rate, from 0.
+        clip_norm: the most that the gradient's norm may be; no limit without.
+        embedding_l2: adds half of this times the squared norms of a step's embedding rows to the loss.
         patience: stop when validation NDCG@10 has not improved for so many epochs; -1 never stops early.
         seed: of everything random.
         device: `"auto"`, `"cpu"` or `"cuda"`.
@@ -125,18 +136,20 @@ class TrainingConfig:
     batch_size: int = 4096
     optimizer: str = "adam"
     learning_rate: float = 0.003
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warm_up_steps: int = 0
+    clip_norm: float | None = None
+    embedding_l2: float = 0.0
     patience: int = 2
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", -1), ("seed", 0)):
-            _check_least(f"training.{name}", getattr(self, name), least)
+        check_steps("training", self)
+        check_least("training.seed", self.seed, 0)
         if self.seed >= 2**63:
             raise SettingError(f"training.seed is {self.seed}. Choose one below 2**63.")
-        _check_choice("training.optimizer", self.optimizer, ("adam", "adagrad", "sgd"))
-        if not self.learning_rate > 0:
-            raise SettingError(f"training: the learning rate is {self.learning_rate}. Choose one above 0.")
 
 
 RANKERS = (
@@ -170,9 +183,9 @@ class SourcesConfig:
     recent: int = 0
 
     def __post_init__(self) -> None:
-        _check_least("sources.retrieval", self.retrieval, 1)
+        check_least("sources.retrieval", self.retrieval, 1)
         for name in ("item_item", "popular", "recent"):
-            _check_least(f"sources.{name}", getattr(self, name), 0)
+            check_least(f"sources.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -187,11 +200,12 @@ class RankingConfig:
         layers: widths of the deep part's layers.
         dim: width of embeddings.
         dropout: share of activations dropped in training.
+        normalization: `"none"`, `"batch"` or `"layer"`, of each layer.
         share: of each user's training rows (of all, where the split is by time): the latest, that it learns from.
         num_negatives: candidates not taken for each that was.
         epochs: at most.
         batch_size: rows of a step.
-        learning_rate: above 0.
+        optimizer, learning_rate, weight_decay, schedule, warm_up_steps, clip_norm, embedding_l2: as in `[training]`.
         patience: stop when validation GAUC has not improved for so many epochs; -1 never stops early.
     """
 
@@ -199,21 +213,28 @@ class RankingConfig:
     layers: tuple[int, ...] = (128, 64)
     dim: int = 16
     dropout: float = 0.0
+    normalization: str = "none"
     share: float = 0.2
     num_negatives: int = 10
     epochs: int = 10
     batch_size: int = 4096
+    optimizer: str = "adam"
     learning_rate: float = 0.003
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warm_up_steps: int = 0
+    clip_norm: float | None = None
+    embedding_l2: float = 0.0
     patience: int = 1
 
     def __post_init__(self) -> None:
-        _check_choice("ranking.kind", self.kind, RANKERS)
-        for name, least in (("num_negatives", 1), ("epochs", 1), ("batch_size", 1), ("patience", -1), ("dim", 1)):
-            _check_least(f"ranking.{name}", getattr(self, name), least)
+        check_choice("ranking.kind", self.kind, RANKERS)
+        check_steps("ranking", self)
+        check_layers("ranking", self.dropout, self.normalization)
+        for name in ("num_negatives", "dim"):
+            check_least(f"ranking.{name}", getattr(self, name), 1)
         if not 0 < self.share < 1:
             raise SettingError(f"ranking.share is {self.share}. Choose a share between 0 and 1.")
-        if not self.learning_rate > 0:
-            raise SettingError(f"ranking: the learning rate is {self.learning_rate}. Choose one above 0.")
 
 
 @dataclass(frozen=True)
@@ -224,14 +245,14 @@ class IndexConfig:
     target_recall: float = 0.99
 
     def __post_init__(self) -> None:
-        _check_choice("index.kind", self.kind, KINDS)
+        check_choice("index.kind", self.kind, KINDS)
         if not 0 < self.target_recall <= 1:
             raise SettingError(f"index.target_recall: it is {self.target_recall}. Choose above 0 and up to 1.")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training, a table each: data, model, training, index, sources, ranking; and `output`, the folder."""
+    """A whole training, a table for each part, and `output`, the folder to write."""
 
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -239,6 +260,7 @@ class TrainConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     sources: SourcesConfig = field(default_factory=SourcesConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
     output: str = "recommender"
 
     def __post_init__(self) -> None:
@@ -282,13 +304,14 @@ class TrainConfig:
         return replace(self, data=changed, output=str(folder / self.output))
 
 
-_SECTIONS: dict[str, type[Any]] = {
+SECTIONS: dict[str, type[Any]] = {
     "data": DataConfig,
     "model": ModelConfig,
     "training": TrainingConfig,
     "index": IndexConfig,
     "sources": SourcesConfig,
     "ranking": RankingConfig,
+    "tune": TuneConfig,
 }
 
 
@@ -301,19 +324,24 @@ def _section(kind: type[Any], content: Mapping[str, Any], where: str) -> Any:
     values: dict[str, Any] = {}
     for name, value in content.items():
         place = f"{where}: {name}"
-        if kind is TrainConfig and name in _SECTIONS:
+        if kind is TrainConfig and name in SECTIONS:
             if not isinstance(value, dict):
                 raise SettingError(f"{place} is {value!r}. Make it a table: [{name}].")
-            values[name] = _section(_SECTIONS[name], value, f"{where} [{name}]")
+            values[name] = _section(SECTIONS[name], value, f"{where} [{name}]")
         else:
-            values[name] = _typed(value, hints[name], place)
+            values[name] = typed(value, hints[name], place)
     for one in fields(kind):
         if one.name in ("data", "interactions", "user_id", "item_id") and one.name not in values:
             raise SettingError(f"{where}: {one.name} is missing. Add it; examples/movielens.toml shows how.")
     return kind(**values)
 
 
-def _typed(value: Any, hint: Any, place: str) -> Any:
+def typed(value: Any, hint: Any, place: str) -> Any:
+    """A value out of TOML as a field of this type holds it.
+
+    Raises:
+        SettingError: it is of another type.
+    """
     hint = float if hint == float | None else hint  # nothing is the absence of the key, TOML has no null
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -322,16 +350,10 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
             if not isinstance(value, list) or not all(type(one) is member for one in value):
                 raise SettingError(f"{place} is {value!r}. Give a list of {member.__name__} values.")
             return tuple(value)
+    if get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise SettingError(f"{place} is {value!r}. Make it a table.")
+        return value
     if type(value) is not hint:
         raise SettingError(f"{place} is {value!r}, a {type(value).__name__}. Give a {hint.__name__}.")
     return value
-
-
-def _check_least(place: str, value: int, least: int) -> None:
-    if value < least:
-        raise SettingError(f"{place} is {value}. Choose {least} or more.")
-
-
-def _check_choice(place: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UnknownNameError(value, choices, where=place, what="choice")

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import polars as pl
 from rich.console import Console
@@ -29,20 +29,24 @@ def stage(say: Say, title: str, *, unit: str = "rows") -> Iterator[Tell]:
         say(f"{title:<10} {words} ({seconds:.1f} s{rate})")
 
 
-def print_table(frame: pl.DataFrame, title: str) -> None:
-    """A frame as a table on stdout."""
+def print_table(frame: pl.DataFrame, title: str, *, file: TextIO | None = None) -> None:
+    """A frame as a table, on stdout unless a file is given."""
     table = Table(title=Text(title), title_justify="left")
     for name, dtype in frame.schema.items():
         table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
         table.add_row(*map(_cell, row))
-    Console(file=sys.stdout).print(table)
+    Console(file=file or sys.stdout).print(table)
 
 
 def print_recommended(frame: pl.DataFrame, title: str) -> None:
-    """Recommended items as a table, without the retrieval score where it is the score itself."""
-    is_same = frame["score"].equals(frame["retrieval_score"].alias("score"))
-    print_table(frame.drop("retrieval_score") if is_same else frame, title)
+    """Recommended items as a table, without columns that repeat the score."""
+    repeated = [
+        name
+        for name in frame.columns
+        if name.startswith(("retrieval_score", "ranker_")) and frame[name].equals(frame["score"].alias(name))
+    ]
+    print_table(frame.drop(repeated), title)
 
 
 def _cell(value: Any) -> Text:

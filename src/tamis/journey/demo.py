@@ -105,7 +105,7 @@ def synthetic_demo(num_rows: int, output: Path, *, epochs: int | None, seed: int
         say(f"  {reached} ({', '.join(f'{value:.4f}' for value in oracle.values())})")
         users = raw[2].head(1000)["user_id"].unique(maintain_order=True).head(3).to_list()
         recommended = _show(recommender, users, ITEM_FEATURES)
-        recommender.save(folder / "recommender")
+        recommender.save(folder / "recommender", metrics=metrics)
         model.save(folder / "model")
         write_json(folder / "metrics.json", {**metrics, **{f"oracle_{name}": v for name, v in oracle.items()}})
         write_report(

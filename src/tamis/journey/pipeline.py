@@ -74,7 +74,7 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             metrics = built.evaluate(parts["test"])
             told(f"{metrics['num_users']:,.0f} users x {built.num_items:,} items", metrics["num_users"])
         say(f"  {compared(metrics)}")
-        built.save(folder / "recommender")
+        built.save(folder / "recommender", metrics=metrics)
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "config.json", asdict(config))

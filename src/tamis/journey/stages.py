@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ from tamis.recommender.sources.popular import Popular
 from tamis.recommender.sources.recent import Recent
 from tamis.recommender.sources.retrieval_source import Retrieval
 from tamis.schema import Schema
-from tamis.training.callbacks import EarlyStopping
+from tamis.training.callbacks import Callback, EarlyStopping
 from tamis.training.history import History
+from tamis.training.optimizers import OPTIMIZERS
+from tamis.training.schedules import SCHEDULES
 
 MONITOR, RANKING_MONITOR = "val_ndcg_at_10", "val_gauc"
 TAKEN = "taken"  # what the ranker predicts
@@ -94,15 +97,37 @@ def build_model(schema: Schema, config: ModelConfig, *, seed: int) -> RetrievalM
     dims = {"embedding_dim_default": config.dim} if config.dim else {"infer_embedding_sizes": True}
     return TwoTowerModel(
         schema,
-        MLPBlock(config.layers, no_activation_last_layer=True, dropout=config.dropout),
+        _block(config, no_activation_last_layer=True),
         embedding_options=EmbeddingOptions(init_std=config.init_std, **dims),
         **shared,
     )
 
 
-def fit(model: RetrievalModel, config: TrainingConfig, coded: dict[str, Dataset], *, verbose: bool) -> History:
+def _block(config: ModelConfig | RankingConfig, **settings: Any) -> MLPBlock:
+    normalization = None if config.normalization == "none" else config.normalization
+    return MLPBlock(config.layers, dropout=config.dropout, normalization=normalization, **settings)
+
+
+def _steps(config: TrainingConfig | RankingConfig) -> dict[str, Any]:
+    """The arguments of `compile` that say how the weights move."""
+    decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+    optimizer = OPTIMIZERS[config.optimizer](learning_rate=config.learning_rate, **decay)
+    schedule = SCHEDULES[config.schedule](warm_up_steps=config.warm_up_steps)
+    changes = config.schedule != "constant" or config.warm_up_steps
+    limits = {"clip_norm": config.clip_norm, "embedding_l2": config.embedding_l2}
+    return {"optimizer": optimizer, "schedule": schedule if changes else None, **limits}
+
+
+def fit(
+    model: RetrievalModel,
+    config: TrainingConfig,
+    coded: dict[str, Dataset],
+    *,
+    verbose: bool,
+    callbacks: Iterable[Callback] = (),
+) -> History:
     """Train with early stopping on the validation rows; lists leave out what was seen in training."""
-    model.compile(config.optimizer, learning_rate=config.learning_rate, metrics=[RecallAt(10), NDCGAt(10)])
+    model.compile(**_steps(config), metrics=[RecallAt(10), NDCGAt(10)])
     stopping = [EarlyStopping(MONITOR, patience=config.patience)] if config.patience >= 0 else []
     return model.fit(
         coded["fit"],
@@ -111,7 +136,7 @@ def fit(model: RetrievalModel, config: TrainingConfig, coded: dict[str, Dataset]
         exclude=coded["train"],
         batch_size=config.batch_size,
         epochs=config.epochs,
-        callbacks=stopping,
+        callbacks=[*stopping, *callbacks],
         device=config.device,
         seed=config.seed,
         verbose=verbose,
@@ -132,7 +157,7 @@ def build_ranker(schema: Schema, config: RankingConfig, *, seed: int) -> Ranking
     kind, block = _RANKERS[config.kind]
     given: dict[str, Any] = {"seed": seed}
     if block is not None:
-        given[block] = MLPBlock(config.layers, dropout=config.dropout)
+        given[block] = _block(config)
     if kind is not LogisticRegressionModel:  # its embeddings have one width, 1
         given["embedding_options"] = EmbeddingOptions(embedding_dim_default=config.dim)
     return kind(schema, **given)
@@ -148,14 +173,34 @@ def train_ranker(
     say: Say,
     verbose: bool,
 ) -> RankingModel:
-    """A ranker of the candidates that a first stage finds which knows only the rows before.
+    """A ranker, trained on what `ranker_rows` gives; the arguments are the same."""
+    learned, judged = ranker_rows(config, workflow, parts, coded, work, say=say, verbose=verbose)
+    with stage(say, "ranker") as told:
+        ranker = build_ranker(learned.schema, config.ranking, seed=config.training.seed)
+        history = fit_ranker(ranker, config, learned, judged, verbose=verbose)
+        gauc = max(history.history[RANKING_MONITOR])
+        told(f"{type(ranker).__name__}, {history.num_epochs} epochs, GAUC {gauc:.4f} among candidates")
+    return ranker
+
+
+def ranker_rows(
+    config: TrainConfig,
+    workflow: Workflow,
+    parts: dict[str, Dataset],
+    coded: dict[str, Dataset],
+    work: Path,
+    *,
+    say: Say,
+    verbose: bool,
+) -> tuple[Dataset, Dataset]:
+    """Rows to train a ranker on and to validate it: of candidates that a first stage finds which knows only the past.
 
     Args:
         config: the configuration.
         workflow: fitted.
         parts: raw `train`.
         coded: encoded `train` and `valid`.
-        work: a folder for what is written on the way.
+        work: a folder for what is written on the way, and the rows in `learned` and `judged`.
         say: called with a line per stage.
         verbose: progress bars on stderr.
     """
@@ -176,27 +221,28 @@ def train_ranker(
             )
         )
         told(f"{learned.num_rows:,} rows for the ranker, {judged.num_rows:,} to validate it", learned.num_rows)
-    with stage(say, "ranker") as told:
-        ranker = build_ranker(learned.schema, settings, seed=seed)
-        history = fit_ranker(ranker, config, learned, judged, verbose=verbose)
-        gauc = max(history.history[RANKING_MONITOR])
-        told(f"{type(ranker).__name__}, {history.num_epochs} epochs, GAUC {gauc:.4f} among candidates")
-    return ranker
+    return learned, judged
 
 
 def fit_ranker(
-    ranker: RankingModel, config: TrainConfig, learned: Dataset, judged: Dataset, *, verbose: bool
+    ranker: RankingModel,
+    config: TrainConfig,
+    learned: Dataset,
+    judged: Dataset,
+    *,
+    verbose: bool,
+    callbacks: Iterable[Callback] = (),
 ) -> History:
     """Train with early stopping on how well the candidates of each validation user are told apart."""
     settings = config.ranking
-    ranker.compile("adam", learning_rate=settings.learning_rate, metrics=["gauc", "auc", "log_loss"])
+    ranker.compile(**_steps(settings), metrics=["gauc", "auc", "log_loss"])
     stopping = [EarlyStopping(RANKING_MONITOR, patience=settings.patience)] if settings.patience >= 0 else []
     return ranker.fit(
         learned,
         judged,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
-        callbacks=stopping,
+        callbacks=[*stopping, *callbacks],
         device=config.training.device,
         seed=config.training.seed,
         verbose=verbose,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tamis.data.batch import OFFSETS
 from tamis.data.dataset import Dataset
+from tamis.data.frame_batches import frame_batches
 from tamis.data.loader import Loader
 from tamis.errors import SchemaError, SettingError, UnknownColumnError
 from tamis.models.query_tensors import QueryCheck, check_all_codes, query_tensors
@@ -160,8 +161,7 @@ class CandidateScorer:
                 raise UnknownColumnError(name, frame.columns, where="CandidateScorer")
         if not len(self.query_schema):
             return ({} for _ in range(0, len(frame), num_queries))
-        dataset = Dataset(frame.select(self.query_columns), schema=self.query_schema)
-        return (batch.features for batch in Loader(dataset, num_queries, shuffle=False, targets=()))
+        return (batch.features for batch in frame_batches(frame, self.query_schema, num_queries))
 
     def _check_rows(self, rows: Rows, *, lowest: int) -> None:
         if rows.size and (rows.min() < lowest or rows.max() >= self.num_items):

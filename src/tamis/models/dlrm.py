@@ -77,5 +77,7 @@ class _DLRM(Body):
         if numbers is None or self.bottom is None:
             return Reading(self.top(self.products(parts[0])))
         dense = self.bottom(numbers)
+        if torch.is_autocast_enabled(self.inputs.tables.device.type):  # the products would take them as these do anyway
+            parts = [part.to(dense.dtype) for part in parts]
         products = self.products(torch.cat([dense[:, None, :], *parts], dim=1))
         return Reading(self.top(torch.cat([dense, products], dim=1)))

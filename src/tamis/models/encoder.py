@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -72,7 +73,8 @@ class Encoder(nn.Module):
             UnknownColumnError: an input column is missing.
             SettingError: a code outside its column's categories.
         """
-        return encode_rows(self.tower, Dataset(data), batch_size=batch_size)
+        rows = data if isinstance(data, pl.DataFrame) else Dataset(data)
+        return encode_rows(self.tower, rows, batch_size=batch_size)
 
     def save(self, path: str | Path) -> None:
         """Write the encoder as a folder of JSON and safetensors."""

@@ -29,7 +29,6 @@ from tamis.models.arguments import arguments_of, built
 from tamis.models.network_model import NetworkModel
 from tamis.models.ranking_objective import RankingObjective
 from tamis.models.scoring import ScoringModel
-from tamis.models.target_check import check_chain, check_slates, check_targets, check_weights
 from tamis.nn.embeddings import EmbeddingOptions, EmbeddingTables
 from tamis.nn.experts import ESMM, HeadSettings
 from tamis.nn.inputs import Inputs, split_inputs
@@ -95,7 +94,7 @@ class RankingModel(ScoringModel, NetworkModel):
         """The part that reads the features, with fresh weights."""
 
     def _build_heads(self, body: Body) -> nn.Module:
-        if isinstance(self.heads, ESMM) and REGRESSION in self.objectives.values():
+        if isinstance(self.heads, ESMM) and REGRESSION in self._kinds.values():
             raise SchemaError(f"{type(self).__name__}: ESMM is about chances, but one of {self.targets} is an amount.")
         if body.width:
             return Heads(body.width, self.targets) if self.heads is None else self.heads.build(body.width, self.targets)
@@ -183,7 +182,7 @@ class RankingModel(ScoringModel, NetworkModel):
             loss or POINTWISE, group, negatives, dict(target_weights or {}), positive_weight, sample_weight
         )
         objective.check(self.input_schema, self._kinds, self.heads)
-        self.plan = TrainingPlan.chosen(
+        plan = TrainingPlan.chosen(
             self.network,
             optimizer,
             learning_rate=learning_rate,
@@ -195,9 +194,8 @@ class RankingModel(ScoringModel, NetworkModel):
             run_eagerly=run_eagerly,
         )
         scores = objective.scores(self._kinds)
-        self.metrics = None if metrics is None else self._resolved(metrics, where="compile", objectives=scores)
-        self.objective = objective
-        self._loss(chosen_precision(self.plan.precision, torch.device("cpu")))
+        chosen = None if metrics is None else self._resolved(metrics, where="compile", objectives=scores)
+        self.objective, self.plan, self.metrics = objective, plan, chosen
 
     def compiled(self) -> dict[str, Any]:
         """What `compile` chose, as JSON can hold it."""
@@ -266,7 +264,13 @@ class RankingModel(ScoringModel, NetworkModel):
                 from.
             NonFiniteLossError: the loss became NaN or infinite.
         """
-        self._check_rows(train, validation_data, batch_size, verbose=verbose)
+        if validation_data is not None:
+            self._group(None, self._measured(self.metrics))
+        told = self.objective.check_rows(
+            train, validation_data, self.input_schema, self._kinds, self.heads, batch_size=batch_size
+        )
+        if told is not None and verbose:
+            print(told, file=sys.stderr)
         self.calibrators, self._learned_by = {}, self.objective.loss
         chosen = chosen_device(device)
         self.network.to(chosen)
@@ -283,24 +287,6 @@ class RankingModel(ScoringModel, NetworkModel):
         )
         validate = None if validation_data is None else lambda: self.evaluate(validation_data)
         return trainer.fit(epochs, validate=validate, callbacks=callbacks, resume_from=resume_from, verbose=verbose)
-
-    def _check_rows(self, train: Dataset, validation: Dataset | None, batch_size: int, *, verbose: bool) -> None:
-        objective, draws = self.objective, self.objective.negatives is not None
-        way_out = "or drawn ones with compile(negatives=RandomNegatives())"
-        check_targets(train, self._kinds, only_positives=draws, way_out=way_out)
-        check_chain(train, self.heads, self.targets)
-        if objective.sample_weight is not None:
-            check_weights(train, objective.sample_weight)
-        if validation is not None:
-            self._group(None, self._measured(self.metrics))
-            if draws:  # figures about drawn rows would be figures about the draw
-                check_targets(validation, self._kinds, where="fit, validation_data", way_out="or those of ranking_rows")
-        slate = objective.slate(self.input_schema)
-        if slate is not None and not draws:
-            ordered = [name for name, kind in self._kinds.items() if kind == BINARY]
-            told = check_slates(train, slate, ordered, batch_size=batch_size)
-            if told is not None and verbose:
-                print(told, file=sys.stderr)
 
     def save_parts(self, folder: Path) -> None:
         """Write what `calibrate` found, and by which loss was learned where `compile` has chosen another since."""

@@ -12,6 +12,7 @@ from tamis.data.dataset import Dataset, check_ids
 from tamis.errors import SchemaError, SettingError, UnknownNameError
 from tamis.models.item_table import ItemTable
 from tamis.models.scoring import RANKING
+from tamis.models.target_check import check_chain, check_slates, check_targets, check_weights
 from tamis.nn.experts import ESMM, HeadSettings
 from tamis.schema import Schema, Tags
 from tamis.training.ranking_losses import LOSSES, POINTWISE
@@ -58,13 +59,16 @@ class RankingObjective:
         """Refuse what the columns or heads of a model do not go with; `kinds` is binary or regression by target.
 
         Raises:
-            SettingError: a loss by slates without slates, of amounts alone, or of a chain of chances.
+            UnknownNameError: a weight of a target that there is not.
+            SettingError: a weight out of range; a loss by slates without slates, of amounts alone, or of a chain of
+                chances.
             SchemaError: negatives without a category that names the item, for amounts, or with a column of two sides.
         """
         if self.is_by_slate:
             self._check_slates(inputs, kinds, heads)
         if self.negatives is not None:
             _check_sides(inputs, kinds)
+        self.of_targets(kinds, inputs, torch.float32)
 
     def _check_slates(self, inputs: Schema, kinds: Mapping[str, str], heads: HeadSettings | None) -> None:
         if BINARY not in kinds.values():
@@ -82,6 +86,35 @@ class RankingObjective:
                 f"compile: loss={self.loss!r} compares the rows of a query, and no input is tagged USER_ID. Tag one, "
                 "or name the column of the queries with group=."
             )
+
+    def check_rows(
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        inputs: Schema,
+        kinds: Mapping[str, str],
+        heads: HeadSettings | None,
+        *,
+        batch_size: int,
+    ) -> str | None:
+        """Refuse rows that cannot be learned from or judged by, and give what to tell about slates, if anything.
+
+        Raises:
+            DataError: see `RankingModel.fit`.
+        """
+        draws = self.negatives is not None
+        way_out = "or drawn ones with compile(negatives=RandomNegatives())"
+        check_targets(train, kinds, only_positives=draws, way_out=way_out)
+        check_chain(train, heads, list(kinds))
+        if self.sample_weight is not None:
+            check_weights(train, self.sample_weight)
+        if validation is not None and draws:  # figures about rows drawn here would be figures about the draw
+            check_targets(validation, kinds, where="fit, validation_data", way_out="or those of ranking_rows")
+        slate = self.slate(inputs)
+        if slate is None or draws:
+            return None
+        ordered = [name for name, kind in kinds.items() if kind == BINARY]
+        return check_slates(train, slate, ordered, batch_size=batch_size)
 
     def of_targets(self, kinds: Mapping[str, str], inputs: Schema, precision: torch.dtype) -> RankingLoss:
         """The loss of targets that are binary or regression by their tags."""

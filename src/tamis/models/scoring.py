@@ -78,7 +78,8 @@ class ScoringModel(Model):
         Args:
             dataset: rows with targets.
             metrics: by default the compiled ones.
-            group: the column of the queries that rows belong to, for metrics by query; by default the user id.
+            group: the column of the queries that rows belong to, for metrics by query; by default the one that the
+                model learned an order within, else the user id.
             calibrated: judge what `calibrate` made of the scores, if it was called; else the network's own.
             batch_size: rows scored at once.
 

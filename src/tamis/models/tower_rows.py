@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 import torch
 from torch import Tensor
 
+from tamis.data.batch import Batch
 from tamis.data.dataset import Dataset
+from tamis.data.frame_batches import frame_batches
 from tamis.data.loader import Loader
 from tamis.data.unique_rows import first_rows
 from tamis.errors import SchemaError
@@ -14,14 +18,20 @@ from tamis.nn.tower import Tower
 from tamis.schema import ColumnSchema, Schema
 
 
-@torch.inference_mode()
-def encode_rows(tower: Tower, dataset: Dataset, *, batch_size: int = 4096) -> Tensor:
+def encode_rows(tower: Tower, rows: Dataset | pl.DataFrame, *, batch_size: int = 4096) -> Tensor:
     """Vectors of all rows, in order, on the CPU: [rows, dim] float32."""
-    loader = Loader(dataset, batch_size, shuffle=False, columns=tower.schema.column_names, targets=())
+    if isinstance(rows, pl.DataFrame) and len(rows):
+        return _encoded(tower, frame_batches(rows, tower.schema, batch_size))
+    columns = tower.schema.column_names
+    return _encoded(tower, Loader(Dataset(rows), batch_size, shuffle=False, columns=columns, targets=()))
+
+
+@torch.inference_mode()
+def _encoded(tower: Tower, batches: Iterable[Batch]) -> Tensor:
     device = tower.tables.device
     was_training = tower.training
     tower.eval()
-    vectors = [tower(batch.to(device).features).float().cpu() for batch in loader]
+    vectors = [tower(batch.to(device).features).float().cpu() for batch in batches]
     tower.train(was_training)
     return torch.cat(vectors)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def pairwise_sum(fields: Tensor) -> Tensor:
@@ -27,10 +30,39 @@ class DotInteraction(nn.Module):
     def __init__(self, num_fields: int) -> None:
         super().__init__()
         rows, columns = torch.tril_indices(num_fields, num_fields, offset=-1)
-        self.register_buffer("pairs", rows * num_fields + columns, persistent=False)
         self.width = len(rows)
+        self.register_buffer("pairs", rows * num_fields + columns, persistent=False)
+        pair_of = torch.full((num_fields, num_fields), self.width)  # the diagonal has none: one past the last
+        pair_of[rows, columns] = pair_of[columns, rows] = torch.arange(self.width)
+        self.register_buffer("pair_of", pair_of.flatten(), persistent=False)
 
     def forward(self, fields: Tensor) -> Tensor:
         """The products of each row."""
-        products = fields @ fields.transpose(1, 2)
-        return products.flatten(1).index_select(1, self.get_buffer("pairs"))
+        if torch.is_autocast_enabled(fields.device.type):  # once, not again for each use
+            fields = fields.to(torch.get_autocast_dtype(fields.device.type))
+        if torch.is_grad_enabled() and fields.requires_grad:
+            pairs, pair_of = self.get_buffer("pairs"), self.get_buffer("pair_of")
+            products: Tensor = _PairProducts.apply(fields, pairs, pair_of)  # type: ignore[no-untyped-call]
+            return products
+        return _products(fields, self.get_buffer("pairs"))
+
+
+class _PairProducts(torch.autograd.Function):
+    """The same, with a gradient of one product of matrices, where that of the plain operations takes two and a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, fields: Tensor, pairs: Tensor, pair_of: Tensor) -> Tensor:
+        ctx.save_for_backward(fields, pair_of)
+        return _products(fields, pairs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        fields, pair_of = ctx.saved_tensors
+        batch, num_fields, _ = fields.shape
+        symmetric = F.pad(gradient, (0, 1)).index_select(1, pair_of).view(batch, num_fields, num_fields)
+        return symmetric @ fields, None, None
+
+
+def _products(fields: Tensor, pairs: Tensor) -> Tensor:
+    return (fields @ fields.transpose(1, 2)).flatten(1).index_select(1, pairs)

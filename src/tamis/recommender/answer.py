@@ -42,15 +42,15 @@ class Answer:
         query, place = np.nonzero(lists.items >= 0)
         rows = lists.items[query, place]
         columns = {
-            self.ids.name: self.ids.gather(query),
+            self.ids.name: self.ids[query],
             "rank": pl.Series(place + 1, dtype=pl.Int64),
-            item_id: catalogue.ids.gather(rows),
+            item_id: catalogue.ids[rows],
             "score": pl.Series(lists.scores[query, place], dtype=pl.Float32),
             "retrieval_score": pl.Series(lists.retrieval[query, place], dtype=pl.Float32),
         }
         for number, target in enumerate(self.targets):
             assert lists.ranking is not None
-            columns[RANKER + target] = pl.Series(lists.ranking[query, place, number], dtype=pl.Float32).fill_nan(None)
+            columns[RANKER + target] = pl.Series(lists.ranking[query, place, number], nan_to_null=True)
         columns["sources"] = self._sources(lists.found_by[query, place])
         frame = pl.DataFrame(columns)
         if by_rows:
@@ -60,7 +60,7 @@ class Answer:
     def _sources(self, found_by: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pl.Series:
         kinds, inverse = np.unique(found_by, return_inverse=True)
         names = [[name for i, name in enumerate(self.source_names) if bits >> i & 1] for bits in kinds.tolist()]
-        return pl.Series("sources", names, dtype=pl.List(pl.String)).gather(inverse)
+        return pl.Series("sources", names, dtype=pl.List(pl.String))[inverse]
 
 
 def _shown(catalogue: Catalogue, show: Sequence[str], taken: Sequence[str]) -> pl.DataFrame:

@@ -41,6 +41,7 @@ class Catalogue:
         self.is_offered = np.ones(len(ids), np.bool_) if is_offered is None else is_offered
         self._rows = IdRows(ids)
         self.vectors_of: Callable[[Rows], NDArray[np.float32]] | None = None  # [rows, dim], where a source has some
+        self._popular: tuple[int, Rows] | None = None  # by version
         self.version = 0  # grows with every change, so that what was derived from the items can be kept until then
 
     @property
@@ -62,8 +63,10 @@ class Catalogue:
 
     def by_popularity(self) -> Rows:
         """Rows on offer, those with most training rows first; equal ones in the order of their rows."""
-        offered = np.flatnonzero(self.is_offered)
-        return offered[np.argsort(-self.counts[offered], kind="stable")]
+        if self._popular is None or self._popular[0] != self.version:
+            offered = np.flatnonzero(self.is_offered)
+            self._popular = (self.version, offered[np.argsort(-self.counts[offered], kind="stable")])
+        return self._popular[1]
 
     def upsert(self, ids: pl.Series, features: pl.DataFrame, columns: pl.DataFrame) -> Rows:
         """Put items in, or change what is known of them: their rows.

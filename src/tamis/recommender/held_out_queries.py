@@ -20,7 +20,7 @@ from tamis.schema import Tags
 if TYPE_CHECKING:
     from tamis.recommender.recommender import Recommender
 
-_QUERY = "__query"
+_QUERY, _ROW, _ITEM, _ID = "__query", "__row", "__item", "__id"
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,38 @@ class HeldOutQueries:
         queries: the requests.
         query: [m] which request each relevant item belongs to.
         item: [m] its row in the catalogue; -1 for items that the catalogue does not hold. Distinct within a request.
+        item_ids: [m] the raw id of each relevant item.
         rows: [n] the row of the held-out data that each request was made of, for slices by its columns.
-        num_rows: held-out rows that the workflow's filters kept.
-        num_unknown_rows: of these, rows of users that are not known and have no features; they make no request.
-        num_seen_rows: of these, rows of items that the user had met before; they are not relevant.
+        item_rows: [m] the first row of the held-out data that each relevant item comes from.
+        num_rows: held-out rows that count.
+        num_unknown_rows: of these, rows of users that are not known and have no features; without `keep_unknown`
+            they make no request.
+        num_seen_items: items that their user had met before and that are therefore not relevant.
     """
 
     ids: pl.Series
     queries: Queries
     query: Rows
     item: Rows
+    item_ids: pl.Series
     rows: Rows
+    item_rows: Rows
     num_rows: int
     num_unknown_rows: int
-    num_seen_rows: int
+    num_seen_items: int
 
     def __len__(self) -> int:
         return len(self.queries)
 
 
-def held_out_queries(recommender: Recommender, held_out: Dataset, *, exclude_seen: bool = True) -> HeldOutQueries:
+def held_out_queries(
+    recommender: Recommender,
+    held_out: Dataset,
+    *,
+    exclude_seen: bool = True,
+    keep_unknown: bool = False,
+    where: str = "evaluate",
+) -> HeldOutQueries:
     """The requests of held-out data. Where seen items are filtered, those that a user had met before are not relevant.
 
     Known users have the features that are stored, others those of their first held-out row, if it has all of them. The
@@ -62,20 +74,20 @@ def held_out_queries(recommender: Recommender, held_out: Dataset, *, exclude_see
         held_out: raw later interactions. Rows count that the workflow's filters keep and, where the workflow hands on a
             target that is no amount, for which the first such target is 1.
         exclude_seen: see `Recommender.evaluate`.
+        keep_unknown: true makes requests of users too that are not known and have no features.
+        where: who asks, for messages.
 
     Raises:
         UnknownColumnError: there is no user or item column.
         DataError: no row is left.
     """
     made_of = sources_of(recommender.workflow)
-    user, item = (_raw_id(made_of, name, held_out) for name in (recommender.user_id, recommender.item_id))
-    rows = _positives(recommender, held_out)
-    frame = held_out.compute()[rows.to_list()] if len(rows) < held_out.num_rows else held_out.compute()
-    frame = frame.with_columns(pl.Series("__row", rows)).filter(pl.col(user).is_not_null())
+    user, item = (_raw_id(made_of, name, held_out, where) for name in (recommender.user_id, recommender.item_id))
+    frame = _counting(recommender, held_out).filter(pl.col(user).is_not_null())
     columns = set(recommender.raw_user_columns) - {user}
     has_features = bool(columns) and columns <= {*frame.columns}
     known = recommender.audience.rows_of(_ids(frame[user], recommender.audience.ids)) >= 0
-    asked = frame if has_features else frame.filter(pl.Series(known))
+    asked = frame if has_features or keep_unknown else frame.filter(pl.Series(known))
     first = asked.unique(user, keep="first", maintain_order=True)
     queries = _queries(recommender, first, user, with_features=has_features)
     pairs = _pairs(recommender, asked, first, user, item)
@@ -86,29 +98,38 @@ def held_out_queries(recommender: Recommender, held_out: Dataset, *, exclude_see
         missing = (recommender.workflow.input_schema - held_out.schema).column_names
         note = f" It has no {', '.join(missing)}, so a filter by these keeps no row." if missing else ""
         raise DataError(
-            f"evaluate: of {len(frame):,} positive held-out rows none is a known user's unseen item. Check that the "
+            f"{where}: of {len(frame):,} positive held-out rows none is a known user's unseen item. Check that the "
             f"data is later than the training data and holds its users.{note}"
         )
     kept = np.unique(relevant[_QUERY].to_numpy())
     place = np.full(len(first), -1, np.int64)
     place[kept] = np.arange(len(kept))
     return HeldOutQueries(
-        first[user].gather(kept),
-        queries.select(kept),
-        place[relevant[_QUERY].to_numpy()],
-        relevant["item"].to_numpy().astype(np.int64),
-        first["__row"].to_numpy().astype(np.int64)[kept],
-        len(frame),
-        len(frame) - len(asked),
-        int((~is_new).sum()),
+        ids=first[user].gather(kept),
+        queries=queries.select(kept),
+        query=place[relevant[_QUERY].to_numpy()],
+        item=relevant[_ITEM].to_numpy().astype(np.int64),
+        item_ids=relevant[_ID],
+        rows=first[_ROW].to_numpy().astype(np.int64)[kept],
+        item_rows=relevant[_ROW].to_numpy().astype(np.int64),
+        num_rows=len(frame),
+        num_unknown_rows=int((~known).sum()) if not has_features else 0,
+        num_seen_items=int((~is_new).sum()),
     )
 
 
-def _raw_id(made_of: dict[str, set[str]], encoded: str, held_out: Dataset) -> str:
+def _counting(recommender: Recommender, held_out: Dataset) -> pl.DataFrame:
+    """The held-out rows that count, with their numbers."""
+    rows, frame = _positives(recommender, held_out), held_out.compute()
+    frame = frame[rows.to_list()] if len(rows) < len(frame) else frame
+    return frame.with_columns(rows.alias(_ROW))
+
+
+def _raw_id(made_of: dict[str, set[str]], encoded: str, held_out: Dataset, where: str) -> str:
     """The raw column behind an encoded id."""
     raw = encoded if encoded in made_of[encoded] else next(iter(sorted(made_of[encoded])))
     if raw not in held_out.schema:
-        raise UnknownColumnError(raw, held_out.column_names, where="evaluate")
+        raise UnknownColumnError(raw, held_out.column_names, where=where)
     return raw
 
 
@@ -151,24 +172,24 @@ def _queries(recommender: Recommender, first: pl.DataFrame, user: str, *, with_f
 
 
 def _pairs(recommender: Recommender, asked: pl.DataFrame, first: pl.DataFrame, user: str, item: str) -> pl.DataFrame:
-    """Request number and item row of each distinct pair."""
+    """Of each distinct pair the request's number, the item's row and raw id, and the number of its first row."""
     numbered = first.select(user).with_row_index(_QUERY)
-    found = asked.select(user, item).unique(maintain_order=True)
+    found = asked.select(user, item, _ROW).unique([user, item], keep="first", maintain_order=True)
     found = found.join(numbered, on=user, how="left", maintain_order="left")
     rows = recommender.catalogue.rows_of(_ids(found[item], recommender.catalogue.ids))
-    return found.select(_QUERY, item=pl.Series(rows))
+    return found.select(_QUERY, _ROW, pl.Series(_ITEM, rows), pl.col(item).alias(_ID))
 
 
 def _unseen(pairs: pl.DataFrame, queries: Queries) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     seen = pl.DataFrame(
         {
             _QUERY: np.repeat(np.arange(len(queries)), [len(items) for items in queries.seen]),
-            "item": np.concatenate([*queries.seen, np.zeros(0, np.int64)]),
+            _ITEM: np.concatenate([*queries.seen, np.zeros(0, np.int64)]),
         }
     )
     met = pairs.join(
         seen.with_columns(pl.col(_QUERY).cast(pairs.schema[_QUERY]), met=True),
-        on=[_QUERY, "item"],
+        on=[_QUERY, _ITEM],
         how="left",
         maintain_order="left",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 Rows: TypeAlias = NDArray[np.int64]
+
+
+_FEW = 8  # ids that are found sooner one by one than by a query over all
 
 
 class IdRows:
@@ -31,6 +35,8 @@ class IdRows:
         """Rows of ids of the same dtype, in the order asked for; -1 for unknown ones and nulls."""
         if not len(self) or not len(asked) or asked.null_count() == len(asked):
             return np.full(len(asked), -1, np.int64)
+        if len(asked) <= _FEW:
+            return np.array([-1 if one is None else self._row_of(one) for one in asked.to_list()], np.int64)
         wanted = asked.fill_null(asked.drop_nulls()[0])
         places = self._places(wanted).clip(max=len(self) - 1)
         found = (self._sorted.gather(places) == wanted).to_numpy() & asked.is_not_null().to_numpy()
@@ -42,6 +48,11 @@ class IdRows:
             return np.searchsorted(self._numbers, wanted.to_numpy()).astype(np.int64)
         found: Any = self._sorted.search_sorted(wanted, side="left")
         return found.to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+    def _row_of(self, wanted: Any) -> int:
+        ids: Any = self._sorted if self._numbers is None else self._numbers
+        place = bisect.bisect_left(ids, wanted)
+        return int(self._order[place]) if place < len(self) and ids[place] == wanted else -1
 
 
 def row_of_code(codes: Rows) -> Rows:

@@ -32,20 +32,30 @@ class ItemUpdates:
         self.raw: list[str] = sorted(set().union(*(made_of[name] for name in catalogue.features.columns)))
         self._encoding = RawEncoding(workflow, self.raw, catalogue.features.columns)
 
+    def check(self, items: pl.DataFrame, sources: Sequence[Source]) -> None:
+        """See `Recommender.check_items`."""
+        self._read(items, sources)
+
     def upsert(self, items: pl.DataFrame, sources: Sequence[Source]) -> int:
         """See `Recommender.upsert_items`."""
-        self._check_columns(items)
-        ids = self._ids(items)
-        is_new = self.catalogue.rows_of(ids) < 0
-        with_features = self._has_features(items, num_new=int(is_new.sum()))
-        features = self._encoding.encode(items, self.catalogue.features.schema) if with_features else pl.DataFrame()
-        for source in sources:
-            if with_features:
-                source.check_upsert(int(is_new.sum()))
+        ids, features, num_new = self._read(items, sources)
         rows = self.catalogue.upsert(ids, features, items.select(self._shown(items)))
-        for source in sources if with_features else ():
+        for source in sources if features.width else ():
             source.upsert(self.catalogue, rows)
-        return int(is_new.sum())
+        return num_new
+
+    def _read(self, items: pl.DataFrame, sources: Sequence[Source]) -> tuple[pl.Series, pl.DataFrame, int]:
+        """The ids, the encoded features, if there are any, and how many are new; nothing is changed."""
+        self._check_columns(items)
+        self._check_shown(items)
+        ids = self._ids(items)
+        num_new = int((self.catalogue.rows_of(ids) < 0).sum())
+        if not self._has_features(items, num_new=num_new):
+            return ids, pl.DataFrame(), num_new
+        features = self._encoding.encode(items, self.catalogue.features.schema)
+        for source in sources:
+            source.check_upsert(num_new)
+        return ids, features, num_new
 
     def remove(self, item_ids: Iterable[Any], sources: Sequence[Source]) -> int:
         """See `Recommender.remove_items`."""
@@ -68,6 +78,17 @@ class ItemUpdates:
                 raise UnknownColumnError(name, known, where=_WHERE)
         if self.item_id not in items.columns:
             raise UnknownColumnError(self.item_id, items.columns, where=_WHERE)
+
+    def _check_shown(self, items: pl.DataFrame) -> None:
+        for name in self._shown(items):
+            dtype = self.catalogue.columns.schema[name]
+            try:
+                items[name].cast(dtype)
+            except pl.exceptions.PolarsError as error:
+                raise DataError(
+                    f"{_WHERE}: {name!r} holds {items[name].dtype}, such as {items[name].drop_nulls()[0]!r}, which is "
+                    f"no {dtype}, what the catalogue has there. Give {dtype}."
+                ) from error
 
     def _ids(self, items: pl.DataFrame) -> pl.Series:
         ids = items[self.item_id].cast(self.catalogue.ids.dtype, strict=False)

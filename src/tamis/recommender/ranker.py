@@ -55,7 +55,7 @@ class Ranker:
         found = np.full((*candidates.items.shape, len(self.targets)), np.nan, np.float32)
         asked = np.flatnonzero(queries.has_features)
         if len(asked) and candidates.width:
-            features = queries.features.select(self.query_columns)[asked]
+            features = queries.features if len(asked) == len(queries) else queries.features[asked]
             found[asked] = self._scorer_of(catalogue).score_many(features, candidates.items[asked])
             found[candidates.items < 0] = np.nan
         return replace(candidates, ranking=found)

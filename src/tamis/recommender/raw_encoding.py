@@ -19,10 +19,12 @@ class RawEncoding:
     """
 
     def __init__(self, workflow: Workflow, raw: Sequence[str], columns: Sequence[str]) -> None:
-        self._raw = list(raw)
+        self._raw: list[str] = []
         self.columns: tuple[str, ...] = ()
         if raw:
             part = workflow.remove_inputs(set(workflow.input_schema.column_names) - set(raw))
+            # a time, say, that only places an item in a history goes with the item
+            self._raw = raw = [name for name in raw if name in part.input_schema]
             self.columns = tuple(name for name in columns if name in part.output_schema)
             self._made_of = {name: set(raw) for name in self.columns}
             for one in raw if len(raw) > 1 else ():

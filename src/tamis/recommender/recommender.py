@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from tamis.evaluation.metrics import Metric
     from tamis.models.retrieval import RetrievalModel
     from tamis.models.scoring import ScoringModel
+    from tamis.recommender.funnel import Funnel
+    from tamis.recommender.funnel_ceilings import Oracle
 
 POPULARITY = "popularity"
 _BLOCK = 4096  # requests answered at once, so that a million of them stay in bounded memory
@@ -89,6 +92,8 @@ class Recommender:
         self._parts: tuple[Workflow, Catalogue, Audience, Interactions] | None = None
         self._allowed: tuple[int, AllowedForAll] | None = None  # by the catalogue's version
         self._updates: ItemUpdates | None = None
+        self._identity: tuple[int, str] | None = None  # by the catalogue's version
+        self.metrics: dict[str, Any] = {}  # what was measured, as `save` and `load` keep it
         self._check()
 
     def _check(self) -> None:
@@ -132,6 +137,7 @@ class Recommender:
         catalogue = build_catalogue(rows, workflow, item_id, item_columns, None if items is None else Dataset(items))
         met = build_interactions(rows, audience, catalogue, user_id, item_id, time)
         self.hold(workflow, catalogue, audience, met)
+        self.metrics = {}
         for source in self.sources:
             source.settle_quota(len(catalogue))
             source.fit(catalogue, met, audience)
@@ -161,7 +167,7 @@ class Recommender:
         check_filters(self.filters, catalogue)
         check_ordering(self.ordering, catalogue, self.targets)
         self._requests = Requests(workflow, columns, audience, met, self.user_id, self.context, dtypes)
-        self._allowed = None
+        self._allowed = self._identity = None
         self._parts, self._updates = (workflow, catalogue, audience, met), None
 
     @property
@@ -244,7 +250,7 @@ class Recommender:
                 `show`.
             UnknownColumnError: a column that is not there.
         """
-        request = self._requests_fitted().read(users, context)
+        request = self.read(users, context)
         answer = self.answer(request, k, filters=filters, exclude_seen=exclude_seen)
         if answer.reasons:
             warnings.warn(
@@ -260,8 +266,9 @@ class Recommender:
         *,
         filters: Filter | str | Sequence[Filter | str] = (),
         exclude_seen: bool = True,
+        generators: Sequence[np.random.Generator] | None = None,
     ) -> Answer:
-        """The lists of a request, with each stage's scores and times."""
+        """The lists of a request, with each stage's scores and times; `generators` as `order` takes them."""
         if not 1 <= k <= self.num_items:
             raise SettingError(
                 f"recommend: k is {k}, but the catalogue has {self.num_items:,} items. Choose 1 to {self.num_items:,}."
@@ -273,7 +280,7 @@ class Recommender:
             )
         more = as_filters(filters)
         starts = range(0, max(len(request), 1), _BLOCK)
-        draws = generators_of(self.ordering)
+        draws = generators or generators_of(self.ordering)
         blocks = [self._block(request.slice(at, _BLOCK), k, more, exclude_seen, draws) for at in starts]
         return joined(blocks, starts)
 
@@ -315,6 +322,10 @@ class Recommender:
         """
         return self._items().upsert(Dataset(items).compute(), self.sources)
 
+    def check_items(self, items: Any) -> None:
+        """Raise what `upsert_items` would, and change nothing."""
+        self._items().check(Dataset(items).compute(), self.sources)
+
     def remove_items(self, item_ids: Iterable[Any]) -> int:
         """Recommend these items no more: how many of them were on offer. Unknown ids are ignored."""
         return self._items().remove(item_ids, self.sources)
@@ -325,22 +336,92 @@ class Recommender:
             self._updates = ItemUpdates(workflow, catalogue, self.item_id)
         return self._updates
 
-    def save(self, path: str | Path) -> None:
-        """Write everything as one folder, the bundle: see `recommender_folder`."""
+    def save(self, path: str | Path, *, metrics: Mapping[str, Any] | None = None) -> None:
+        """Write everything as one folder, the bundle, with a dozen requests and their answers: see `load`.
+
+        Args:
+            path: the folder, which replaces an older bundle as a whole.
+            metrics: such as `evaluate` gave, to be kept with it as `metrics`; by default those that are kept already.
+
+        Raises:
+            NotFittedError: it is not fitted.
+            NotSavableError: a setting, or one of the metrics, is something that JSON cannot hold.
+        """
         from tamis.recommender.recommender_folder import save_recommender
 
+        self.metrics = dict(metrics) if metrics is not None else self.metrics
         save_recommender(self, path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Recommender:
-        """Read what `save` wrote.
+    def load(cls, path: str | Path, *, verify: bool = True) -> Recommender:
+        """Read what `save` wrote, and see that it answers as it did then. No code of the folder is run.
+
+        Args:
+            path: the folder.
+            verify: answer the bundle's own requests again and compare, see `golden`.
 
         Raises:
-            FormatError: no such folder, another kind, a missing or changed file, or a newer version.
+            FormatError: no such folder, another kind, a missing or changed file, a newer version, or other answers.
         """
         from tamis.recommender.recommender_folder import load_recommender
 
-        return load_recommender(path)
+        return load_recommender(path, verify=verify)
+
+    def recommend_all(
+        self,
+        output: str | Path,
+        users: Asked | None = None,
+        k: int = 10,
+        *,
+        context: Context = None,
+        filters: Filter | str | Sequence[Filter | str] = (),
+        exclude_seen: bool = True,
+        show: Sequence[str] = (),
+        resume: bool = True,
+        part_users: int = 20_000,
+        verbose: bool = True,
+    ) -> Path:
+        """The lists of all known users, or of these, as parquet; memory holds those of one part at a time.
+
+        Killed and called again, it goes on where it stood: parts that are finished are checked and kept. A recommender
+        that was neither saved nor loaded is another one in every process, so save it first.
+
+        Args:
+            output: one file, if it ends in `.parquet`; else a folder, which holds a file for each part.
+            users: as `recommend` takes them; by default all known users.
+            k: length of the lists.
+            context: as in `recommend`.
+            filters: as in `recommend`.
+            exclude_seen: as in `recommend`.
+            show: raw item columns to add.
+            resume: false drops what an earlier run wrote there and starts anew.
+            part_users: users of a part.
+            verbose: a progress bar on stderr.
+
+        Returns: the output. Its columns are those of `recommend`, its rows in the order of the users.
+
+        Raises:
+            FormatError: there is something else, or a run of another recommender or with other settings.
+            SettingError: as `recommend`; `part_users` below 1; another process writes there.
+        """
+        from tamis.recommender.bulk import BulkRun, recommend_all
+
+        run = BulkRun(
+            users, k, context=context, filters=as_filters(filters), exclude_seen=exclude_seen, show=tuple(show)
+        )
+        return recommend_all(self, run, output, part_users=part_users, resume=resume, verbose=verbose)
+
+    @property
+    def identity(self) -> str:
+        """Tells this recommender, as it is now, from every other; of a bundle, it is the same in all processes."""
+        version = self.catalogue.version
+        if self._identity is None or self._identity[0] != version:
+            self._identity = (version, uuid.uuid4().hex)
+        return self._identity[1]
+
+    @identity.setter
+    def identity(self, name: str) -> None:
+        self._identity = (self.catalogue.version, name)
 
     @property
     def targets(self) -> list[str]:
@@ -353,32 +434,42 @@ class Recommender:
         rows = self.audience.rows_of(as_ids(given, self.user_id, self.audience.ids.dtype))
         return [user for user, row in zip(given, rows.tolist(), strict=True) if row < 0]
 
+    def read(self, users: Asked, context: Context = None) -> Request:
+        """What callers give, checked: see `recommend`."""
+        return self._requests_fitted().read(users, context)
+
     def queries(self, users: Asked, context: Context = None) -> Queries:
         """The encoded queries of users, as `recommend` takes them."""
-        requests = self._requests_fitted()
-        return requests.queries(requests.read(users, context))
+        return self._requests_fitted().queries(self.read(users, context))
+
+    def filters_for(self, more: Sequence[Filter] = (), *, exclude_seen: bool = True) -> list[Filter]:
+        """The filters of a request: the recommender's, then these."""
+        return [*(one for one in self.filters if exclude_seen or not isinstance(one, SeenItems)), *more]
 
     def allowed(self, queries: Queries, filters: Sequence[Filter] = (), *, exclude_seen: bool = True) -> Allowed:
         """What the filters leave for these requests."""
-        own = [one for one in self.filters if exclude_seen or not isinstance(one, SeenItems)]
-        all_filters = (*own, *filters)
+        all_filters = self.filters_for(filters, exclude_seen=exclude_seen)
         if filters:
             return combine(all_filters, self.catalogue, queries)
         if self._allowed is None or self._allowed[0] != self.catalogue.version:
             self._allowed = (self.catalogue.version, allowed_for_all(all_filters, self.catalogue))
         return combine(all_filters, self.catalogue, queries, for_all=self._allowed[1])
 
-    def candidates(self, queries: Queries, allowed: Allowed) -> Candidates:
-        """The first stage: the sources' lists as one, the popular items where no source has anything."""
-        found = [self.search(source, queries, allowed) for source in self.sources]
+    def candidates(self, queries: Queries, allowed: Allowed, *, quotas: Mapping[str, int] | None = None) -> Candidates:
+        """The first stage: the sources' lists as one, the popular items where no source has anything.
+
+        `quotas` by the source's name stand for its own in this request.
+        """
+        quotas = quotas or {}
+        found = [self.search(source, queries, allowed, k=quotas.get(source.name)) for source in self.sources]
         candidates = blended(found, len(self.catalogue), blend=self.blend)
         unanswered = np.flatnonzero(~self._answerable(queries))
         return self._with_popular(candidates, unanswered, allowed) if len(unanswered) else candidates
 
-    def search(self, source: Source, queries: Queries, allowed: Allowed) -> SearchResult:
-        """One source's list for each request; empty where it cannot answer."""
+    def search(self, source: Source, queries: Queries, allowed: Allowed, *, k: int | None = None) -> SearchResult:
+        """One source's list for each request, `k` long or as long as its quota; empty where it cannot answer."""
         rows = np.flatnonzero(source.can_answer(queries))
-        k = min(source.quota, len(self.catalogue))
+        k = min(k or source.quota, len(self.catalogue))
         ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         if len(rows):
             exclude = None if allowed.exclude is None else [allowed.exclude[row] for row in rows.tolist()]
@@ -441,6 +532,59 @@ class Recommender:
         from tamis.recommender.judging import judge_recommender
 
         return judge_recommender(self, held_out, metrics=metrics, exclude_seen=exclude_seen)
+
+    def funnel(
+        self,
+        held_out: Dataset,
+        k: int = 10,
+        *,
+        metrics: Iterable[str | Metric] | None = None,
+        slices: Sequence[str] = (),
+        filters: Filter | str | Sequence[Filter | str] = (),
+        exclude_seen: bool = True,
+        count_seen: bool = False,
+        count_unknown: bool = False,
+        oracle: Oracle | None = None,
+        oracle_scores: Callable[..., Any] | None = None,
+        seed: int = 0,
+        num_samples: int = 1000,
+        verbose: bool = True,
+    ) -> Funnel:
+        """What every stage keeps and loses of what users took later, with intervals; see `Funnel`.
+
+        Args:
+            held_out: raw later interactions; which rows count says `evaluate`.
+            k: length of the lists.
+            metrics: with a value per user; by default NDCG, Recall and MRR at k.
+            slices: columns of the held-out data or of the items to look at value by value, besides new and heavy users,
+                popular and other items.
+            filters: besides the recommender's, as in `recommend`.
+            exclude_seen: as in `evaluate`.
+            count_seen: true makes items relevant too that the user had met before, to see what `SeenItems` loses.
+            count_unknown: true judges users too that are not known and have no features; they get popular items.
+            oracle: the best lists that there can be, in raw ids: by raw user id, or a function that takes an array of
+                users and gives a list for each. What the filters deny is left out of them.
+            oracle_scores: a function that takes arrays of users and items, pair by pair, and gives their true scores:
+                the best that a ranker could do with the same candidates.
+            seed: of the intervals.
+            num_samples: how many times users are drawn for an interval.
+            verbose: a progress bar on stderr.
+
+        Raises:
+            DataError: no row of a known user is left.
+            SettingError: k is larger than the catalogue, a metric without a value per user, an oracle that does not
+                fit.
+            UnknownColumnError: there is no such column to slice by.
+        """
+        from tamis.recommender.funnel_measuring import measure_funnel
+        from tamis.recommender.funnel_trace import FunnelSettings
+
+        settings = FunnelSettings(
+            k, as_filters(filters), exclude_seen, count_seen, count_unknown, oracle, oracle_scores, verbose
+        )
+        return measure_funnel(
+            self, held_out, settings, metrics=metrics, slices=slices, seed=seed, num_samples=num_samples
+        )
 
     def _requests_fitted(self) -> Requests:
         assert self.parts

@@ -1,26 +1,46 @@
-"""The bundle: a recommender as one folder of JSON, parquet, safetensors and the indexes' own files."""
+"""The bundle: a recommender as one folder of JSON, parquet, safetensors and the indexes' own files.
+
+manifest.json              kind, format version, versions of packages, a checksum of every file below
+recommender.json           sources, filters, ordering, blend and context, by their names and settings
+workflow/                  the schemas of raw and encoded columns, the ops and what they learned
+sources/<name>/            retrieval towers and their index, weights, counts: what each source learned
+ranker/                    the ranking model, where there is one
+items.parquet              raw ids and the columns to show and filter by; one row an item
+item_features.parquet      their encoded features, how often each was met, whether it is on offer
+users.parquet              raw ids and encoded features of known users
+interactions.parquet       who met what, oldest first
+metrics.json               what was measured, where `save` was told
+golden*                    a dozen requests and their answers, see `golden`
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tamis.errors import FormatError
+from tamis.errors import FormatError, SettingError
+from tamis.features.settings import from_json, to_json
 from tamis.features.workflow import Workflow
-from tamis.folders import read_json, read_manifest, saving, write_json
+from tamis.folders import MANIFEST, read_json, read_manifest, saving, write_json
 from tamis.recommender.audience import Audience
 from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.filters import Filter
+from tamis.recommender.golden import Golden
+from tamis.recommender.golden_draws import draw_golden
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.ordering import Ordering
 from tamis.recommender.recommender import Recommender
-from tamis.recommender.source import Source
+from tamis.recommender.source import Source, check_name
+from tamis.recommender.versions import changes, versions
 
 if TYPE_CHECKING:
     from tamis.models.scoring import ScoringModel
 
 KIND, VERSION = "recommender", 1
 _SETTINGS, _RANKER, _WORKFLOW, _SOURCES = "recommender.json", "ranker", "workflow", "sources"
+_METRICS = "metrics.json"
 
 
 def save_recommender(recommender: Recommender, path: str | Path) -> None:
@@ -28,10 +48,12 @@ def save_recommender(recommender: Recommender, path: str | Path) -> None:
 
     Raises:
         NotFittedError: it is not fitted.
+        NotSavableError: a setting, or one of the metrics, is something that JSON cannot hold.
     """
     workflow, catalogue, audience, interactions = recommender.parts
-    counts = {"num_items": len(catalogue), "num_users": len(audience)}
-    with saving(path, kind=KIND, version=VERSION, **counts) as folder:
+    golden = draw_golden(recommender)
+    facts = {"num_items": len(catalogue), "num_users": len(audience), "num_golden": len(golden)}
+    with saving(path, kind=KIND, version=VERSION, versions=versions(), **facts) as folder:
         write_json(folder / _SETTINGS, _settings(recommender))
         workflow.save(folder / _WORKFLOW)
         for part in (catalogue, audience, interactions):
@@ -42,23 +64,58 @@ def save_recommender(recommender: Recommender, path: str | Path) -> None:
             source.save(place)
         if recommender.ranker is not None:
             recommender.ranker.model.save(folder / _RANKER)
+        if recommender.metrics:
+            write_json(folder / _METRICS, to_json(recommender.metrics, where="Recommender.save: metrics"))
+        golden.save(folder)
+    recommender.identity = identity_of(path)
 
 
-def load_recommender(path: str | Path) -> Recommender:
+def load_recommender(path: str | Path, *, verify: bool = True) -> Recommender:
     """Read what `save_recommender` wrote.
 
     Raises:
-        FormatError: no such folder, another kind, a missing or changed file, or a newer version.
+        FormatError: no such folder, another kind, a missing or changed file, a newer version, or, with `verify`, a
+            golden request that is answered otherwise than it was.
     """
     folder = Path(path)
-    read_manifest(folder, kind=KIND, version=VERSION)
+    manifest = read_manifest(folder, kind=KIND, version=VERSION)
     settings = read_json(folder / _SETTINGS)
+    recommender = _recommender(folder, settings)
+    if (folder / _METRICS).is_file():
+        recommender.metrics = from_json(read_json(folder / _METRICS), str(folder / _METRICS))
+    recommender.identity = identity_of(folder)
+    if verify:
+        _verify(folder, recommender, manifest.get("versions", {}))
+    return recommender
+
+
+def identity_of(path: str | Path) -> str:
+    """Tells a bundle from every other: a checksum of all its checksums."""
+    files = read_json(Path(path).expanduser() / MANIFEST)["files"]
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def _verify(folder: Path, recommender: Recommender, then: dict[str, str]) -> None:
+    differs = Golden.load(folder, recommender).check(recommender)
+    if differs is None:
+        return
+    changed = changes(then, versions())
+    why = f"The versions changed: {changed}." if changed else "The versions are those of then, so the bundle is broken."
+    raise FormatError(
+        f"{folder}: the recommender does not answer as it did when it was saved. {differs}. {why} Restore the folder "
+        "or the versions, or train again; load(..., verify=False) takes it as it is."
+    )
+
+
+def _recommender(folder: Path, settings: dict[str, Any]) -> Recommender:
+    context = from_json(settings.pop("context"), str(folder / _SETTINGS))
     sources = [_source(folder, **one) for one in settings.pop("sources")]
     recommender = Recommender(
         sources,
         filters=[Filter.from_description(one) for one in settings.pop("filters")],
         ordering=[Ordering.from_description(one) for one in settings.pop("ordering")],
         ranker=_ranker(folder / _RANKER) if settings.pop("has_ranker") else None,
+        context=context,
         **settings,
     )
     parts = (Catalogue.load(folder), Audience.load(folder), Interactions.load(folder))
@@ -67,9 +124,13 @@ def load_recommender(path: str | Path) -> Recommender:
 
 
 def _ranker(folder: Path) -> ScoringModel:
+    from tamis.models import load_model
     from tamis.models.scoring import ScoringModel
 
-    return ScoringModel.load(folder)
+    model = load_model(folder)
+    if not isinstance(model, ScoringModel):
+        raise FormatError(f"{folder}: it holds a {type(model).__name__}, which ranks nothing. Restore the folder.")
+    return model
 
 
 def _settings(recommender: Recommender) -> dict[str, Any]:
@@ -80,7 +141,7 @@ def _settings(recommender: Recommender) -> dict[str, Any]:
         "filters": [one.describe() for one in recommender.filters],
         "ordering": [one.describe() for one in recommender.ordering],
         "blend": recommender.blend,
-        "context": recommender.context,
+        "context": to_json(recommender.context, where="Recommender.save: context"),
         "has_ranker": recommender.ranker is not None,
     }
 
@@ -95,4 +156,10 @@ def _source(folder: Path, *, kind: str, name: str, settings: dict[str, Any]) -> 
 
     if kind not in Source.kinds:
         raise FormatError(f"{folder}: it holds a source {kind!r}, which this Tamis does not know. Upgrade it.")
-    return Source.kinds[kind].load(folder / _SOURCES / name, settings)
+    try:
+        return Source.kinds[kind].load(folder / _SOURCES / check_name(name), settings)
+    except (TypeError, SettingError) as error:
+        raise FormatError(
+            f"{folder / _SETTINGS}: the settings of the source {name!r} do not fit a {kind} ({error}). Restore the "
+            "file, or save the recommender again."
+        ) from error

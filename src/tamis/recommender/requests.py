@@ -125,7 +125,7 @@ class Requests:
     def queries(self, request: Request) -> Queries:
         """The encoded queries."""
         users = self.audience.rows_of(request.ids)
-        features = self.audience.features[np.maximum(users, 0)] if len(self.audience) else self._nothing(len(users))
+        features = self._stored(users)
         has_features = users >= 0
         if request.by_rows:
             features = self._with_given(features, request, users)
@@ -134,8 +134,13 @@ class Requests:
             features = features.hstack(self._context_codes.encode(request.context, self.dtypes))
         return Queries(users, features, has_features, self.interactions.history(users))
 
-    def _nothing(self, count: int) -> pl.DataFrame:
-        return self.audience.features.clear(count)
+    def _stored(self, users: Rows) -> pl.DataFrame:
+        """The features of known users; those of others mean nothing."""
+        if not len(self.audience):
+            return self.audience.features.clear(len(users))
+        if len(users) == 1:  # a slice costs a tenth of looking up
+            return self.audience.features.slice(max(int(users[0]), 0), 1)
+        return self.audience.features[np.maximum(users, 0)]
 
     def _with_given(self, features: pl.DataFrame, request: Request, users: Rows) -> pl.DataFrame:
         """Stored features of known users, replaced where the request says more; those of others out of the request."""
@@ -145,9 +150,13 @@ class Requests:
         said = self._user_codes.made_of(set(given.columns))
         known = pl.Series(users >= 0)
         return features.with_columns(
-            encoded[name] if name in said else encoded[name].zip_with(~known, features[name])
+            encoded[name]
+            if name in said
+            else (encoded[name] if name in encoded.columns else _unknown(features[name])).zip_with(
+                ~known, features[name]
+            )
             for name in features.columns
-            if name in encoded.columns
+            if name in self.columns.user
         )
 
 
@@ -164,6 +173,12 @@ def _as_rows(asked: Asked) -> pl.DataFrame | None:
     if hasattr(asked, "__arrow_c_stream__") and not isinstance(asked, pl.Series):
         return Dataset(asked).compute()
     return None
+
+
+def _unknown(column: pl.Series) -> pl.Series:
+    """What stands for values that no request can give, a history out of the log say: empty lists, or nulls."""
+    nothing = [] if column.dtype == pl.List else None
+    return pl.Series(column.name, [nothing] * len(column), dtype=column.dtype)
 
 
 def _same(value: Any, count: int) -> pl.Series:

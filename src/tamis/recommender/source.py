@@ -20,6 +20,7 @@ from tamis.recommender.interactions import Interactions
 from tamis.recommender.queries import Queries
 
 _QUOTA = 100
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name is a folder of the bundle too, so it must stay inside
 
 
 class Source(ABC):
@@ -27,10 +28,11 @@ class Source(ABC):
 
     Args:
         quota: how many candidates it gives for each request; None is 100, or all items of a smaller catalogue.
-        name: what its candidates are marked with; by default the class's name in snake case.
+        name: what its candidates are marked with: letters, digits, `-` and `_`; by default the class's name in snake
+            case.
 
     Raises:
-        SettingError: the quota is below 1.
+        SettingError: the quota is below 1, or the name holds other signs.
     """
 
     kinds: ClassVar[dict[str, type[Source]]] = {}
@@ -39,7 +41,7 @@ class Source(ABC):
         if quota is not None and quota < 1:
             raise SettingError(f"{type(self).__name__}: the quota is {quota}. Give 1 candidate or more.")
         self._quota = quota
-        self.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        self.name = check_name(name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower())
 
     @property
     def quota(self) -> int:
@@ -109,3 +111,14 @@ class Source(ABC):
                 f"{num_items:,} items. Choose {num_items:,} or fewer."
             )
         self._quota = min(self.quota, num_items)
+
+
+def check_name(name: str) -> str:
+    """The name of a source, after it was found to be one.
+
+    Raises:
+        SettingError: it holds other signs than letters, digits, `-` and `_`, or is too long.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SettingError(f"Source: the name is {name!r}. Use up to 100 letters, digits, '-' and '_'.")
+    return name

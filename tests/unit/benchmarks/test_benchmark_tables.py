@@ -78,8 +78,9 @@ ROWS: list[dict[str, Any]] = [
         },
     },
     {
-        "benchmark": "scoring", "model": "deepfm", "candidates": 1000, "item_numbers": 6, "p50_ms": 1.634, "p99_ms": 2.2,
-        "floor_ms": 2.04, "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0, "mflop": 388.2, "peak_gflops": 190,
+        "benchmark": "scoring", "model": "deepfm", "candidates": 1000, "item_numbers": 6, "p50_ms": 1.634,
+        "p99_ms": 2.2, "floor_ms": 2.04, "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0,
+        "mflop": 388.2, "peak_gflops": 190,
     },
 ]  # fmt: skip
 

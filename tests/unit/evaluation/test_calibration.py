@@ -15,6 +15,7 @@ from tamis.evaluation.calibration import (
     Calibrator,
     Isotonic,
     Platt,
+    PlattOfOrder,
     calibration_method,
     described_calibrator,
     fit_calibrator,
@@ -164,3 +165,17 @@ def test_a_described_curve_is_the_same(kind: type[Calibrator]) -> None:
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"calibrate: there is no method 'plat'\. Did you mean 'platt'\?"):
         calibration_method("plat")
+
+
+def test_a_curve_of_an_order_is_that_of_its_scores_taken_for_logits() -> None:
+    """Scores of any size, and the same folder: the usual curve of their sigmoid is the same curve."""
+    generator = np.random.default_rng(2)
+    scores = np.sort(generator.normal(0.5, 2.0, 500))
+    positive, count = (generator.random(500) < 0.5 + scores / 20).astype(float), np.ones(500)
+    order, usual = PlattOfOrder.fit(scores, positive, count), Platt.fit(1 / (1 + np.exp(-scores)), positive, count)
+    assert (order.slope, order.intercept) == pytest.approx((usual.slope, usual.intercept), rel=1e-6)
+    assert isinstance(order, PlattOfOrder) and described_calibrator(order.describe()) == order
+    assert calibration_method("platt", of_order=True) is PlattOfOrder
+    assert calibration_method("isotonic", of_order=True) is Isotonic
+    far = order.apply(np.array([-1e4, 40.0, 1e4], np.float32))
+    assert np.isfinite(far).all() and far[0] < far[1] <= far[2]

@@ -351,9 +351,9 @@ def test_what_an_order_does_not_tell_is_refused(kind: type[TreeModel]) -> None:
     with pytest.raises(SettingError, match="positive_weight is 2, but no target is a probability"):
         model.compile(positive_weight=2)
     with pytest.raises(
-        SchemaError, match=r"calibrate: the targets \['click'\] are learned as an order, and only a pro"
+        SchemaError, match=r"reliability: the targets \['click'\] are learned as an order, and .* Call calibrate first"
     ):
-        model.calibrate(VALID)
+        model.reliability(VALID)
     assert set(model.evaluate(VALID)) == {"ndcg_by_group_at_10", "ndcg_by_group_at_10_groups_left_out"}
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.data.dataset import Dataset
 from tamis.errors import DataError, NotFittedError
 from tamis.index import Index, SearchResult, build_index, load_index
 from tamis.recommender.audience import Audience
@@ -132,9 +131,8 @@ class Retrieval(Source):
         self.index.remove(rows)
 
     def _vectors(self, catalogue: Catalogue, rows: Rows) -> NDArray[np.float32]:
-        schema = self.candidate_encoder.schema
-        frame = catalogue.features.select(schema.column_names)[rows]
-        vectors: NDArray[np.float32] = self.candidate_encoder.encode(Dataset(frame, schema=schema)).numpy()
+        frame = catalogue.features.select(self.candidate_encoder.schema.column_names)[rows]
+        vectors: NDArray[np.float32] = self.candidate_encoder.encode(frame).numpy()
         return vectors
 
     def settings(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""From a bundle to answers over HTTP. Nothing in here trains, and nothing imports torch itself."""
