@@ -2,12 +2,12 @@
 
     bench_frappe.py                                                    all rows of the table, three seeds each
     bench_frappe.py --library tamis --model DeepFM --seed 1            one row, one seed
-    bench_frappe.py --library tamis --model DeepFM --search            choose settings anew, held-out rows only
+    bench_frappe.py --library tamis --model DeepFM --search            choose its settings, by the held-out rows
 
 All sides have the same files, the same tenth of `train` held out, early stopping on its AUC with the same patience, and
 the same number of settings tried (`frappe/space.toml`, `frappe_search.py`); `frappe/tried.jsonl` has each try and
-`frappe/<library>.json` what was chosen. The test rows are judged with the chosen settings only, once per seed. The other
-libraries run where `RECHUB_PYTHON` and `DEEPCTR_PYTHON` name the Pythons of their environments
+`frappe/<library>.json` what was chosen. The test rows are judged with the chosen settings only, once per seed. The
+other libraries run where `RECHUB_PYTHON` and `DEEPCTR_PYTHON` name the Pythons of their environments
 (`frappe-requirements-*.txt`).
 """
 
@@ -63,13 +63,16 @@ def _asked(process: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, A
     process.stdin.flush()
     line = next((line for line in process.stdout if line.startswith("{")), None)
     if line is None:
-        sys.exit(f"{process.args}: it ended without an answer; what it says is above.")
+        sys.exit(f"{process.args!r}: it ended without an answer; what it says is above.")
     found: dict[str, Any] = json.loads(line)
     return found
 
 
 def search(library: str, models: list[str]) -> None:
-    """Try settings until each model has had its number, and write what was chosen."""
+    """Try settings until each model has had its number, and write what was chosen.
+
+    A search that was stopped goes on; to search anew, take the model's lines out of `frappe/tried.jsonl`.
+    """
     spaces = frappe_search.spaces(library)
     with side(library) as trial:
         for model in models:
@@ -109,7 +112,7 @@ def main() -> None:
     parser.add_argument("--library", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--model", nargs="*", choices=MODELS["tamis"], default=list(MODELS["tamis"]))
     parser.add_argument("--seed", nargs="*", type=int, default=list(SEEDS))
-    parser.add_argument("--search", action="store_true", help="choose settings anew")
+    parser.add_argument("--search", action="store_true", help="choose settings")
     given = parser.parse_args()
     for library in given.library:
         models = [model for model in given.model if model in MODELS[library]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import json
 import os
 import sys
@@ -24,8 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from frappe_data import EPOCHS, LABEL, PATIENCE, Part, codes, read
 from sklearn.metrics import roc_auc_score
+
+from frappe_data import EPOCHS, LABEL, PATIENCE, Part, codes, read
 
 Settings = dict[str, Any]
 PARTS, SIZES = codes(read())
@@ -202,7 +204,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         asked = json.loads(line)
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        nowhere = io.StringIO()  # their progress bars
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             answer = trial(sys.argv[1], asked["model"], asked["settings"], asked["seed"], test=asked["test"])
         print(json.dumps(answer), flush=True)
 

@@ -1,4 +1,4 @@
-"""A search over settings that treats all libraries alike: the same number of tries, judged by the held-out rows alone."""
+"""A search over settings that treats all libraries alike: as many tries for each, judged by the held-out rows alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _next(space: Space, tried: list[dict[str, Any]], generator: random.Random) -
     if len(tried) < DRAWN:
         return {name: generator.choice(choices) for name, choices in space.items()}
     changed = generator.sample(sorted(space), 2)
-    return best(tried)["settings"] | {name: generator.choice(space[name]) for name in changed}
+    return {**best(tried)["settings"], **{name: generator.choice(space[name]) for name in changed}}
 
 
 def best(tried: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,6 +78,7 @@ def chosen(library: str, model: str) -> Settings:
 
 def choose(library: str, models: list[str]) -> None:
     """Write a library's file out of what was tried."""
-    settings = {model: best(tried)["settings"] for model in models if (tried := read_tried(library, model))}
+    tried = {model: read_tried(library, model) for model in models}
+    settings = {model: best(found)["settings"] for model, found in tried.items() if len(found) >= TRIES[model]}
     lines = ",\n".join(f"  {json.dumps(model)}: {json.dumps(found)}" for model, found in settings.items())
     (HERE / f"{library}.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 import torch
-from frappe_data import EPOCHS, LABEL, PATIENCE, read
 
+from frappe_data import EPOCHS, LABEL, PATIENCE, read
 from tamis import (
     Adam,
     AutoIntModel,
@@ -52,13 +52,15 @@ def trial(name: str, settings: Settings, seed: int, *, test: bool) -> dict[str, 
     start = time.perf_counter()
     parts = data()
     model = build(name, settings, seed)
-    # `embedding_l2` is half of the squares' factor, and counts only the rows that a batch touches.
-    l2, decay = 2 * settings["embedding_l2"], settings["average"]
-    average = None if decay is None else WeightAverage(decay)
+    decay = settings["average"]
     model.compile(
-        Adam(settings["learning_rate"]), embedding_l2=l2, average=average, metrics=["auc"], precision="float32"
+        Adam(settings["learning_rate"]),
+        embedding_l2=2 * settings["embedding_l2"],  # half of it is the factor of the squares
+        average=None if decay is None else WeightAverage(decay),
+        metrics=["auc"],
+        precision="float32",
     )
-    fitting = {"batch_size": settings["batch_size"], "epochs": EPOCHS, "seed": seed, "verbose": False}
+    fitting: Settings = {"batch_size": settings["batch_size"], "epochs": EPOCHS, "seed": seed, "verbose": False}
     history = model.fit(parts["fit"], parts["held_out"], callbacks=[EarlyStopping("val_auc", PATIENCE)], **fitting)
     aucs = history.history["val_auc"]
     best = max(aucs)
@@ -74,7 +76,7 @@ def build(name: str, settings: Settings, seed: int) -> Any:
     if name == "LR":
         return LogisticRegressionModel(schema, seed=seed)
     options = EmbeddingOptions(embedding_dim_default=settings["embedding_dim"], init_std=settings["init_std"])
-    common = {"embedding_options": options, "seed": seed}
+    common: Settings = {"embedding_options": options, "seed": seed}
     if name == "FM":
         return FMModel(schema, **common)
     dense = _dense(settings)
@@ -83,7 +85,10 @@ def build(name: str, settings: Settings, seed: int) -> Any:
     if name == "DCN-v2":
         return DCNModel(schema, settings["depth"], dense, stacked=settings["structure"] == "stacked", **common)
     if name == "AutoInt":
-        shape = {"num_heads": settings["num_heads"], "head_dim": settings["embedding_dim"] // settings["num_heads"]}
+        shape: Settings = {
+            "num_heads": settings["num_heads"],
+            "head_dim": settings["embedding_dim"] // settings["num_heads"],
+        }
         return AutoIntModel(schema, settings["depth"], deep_block=dense, **shape, **common)
     return FinalMLPModel(schema, dense, num_heads=settings["pieces"], **_gates(settings), **common)
 

@@ -50,9 +50,9 @@ _HOME = {
     "InBatchSampler": "tamis.training.negatives",
     "ItemCoverageAt": "tamis.evaluation.metrics",
     "ItemItem": "tamis.recommender.sources.item_item",
+    "LightGBMModel": "tamis.models.lightgbm_model",
     "LinearSchedule": "tamis.training.schedules",
     "Loader": "tamis.data.loader",
-    "LightGBMModel": "tamis.models.lightgbm_model",
     "LogLoss": "tamis.evaluation.probability_metrics",
     "LogisticRegressionModel": "tamis.models.logistic_regression",
     "MLPBlock": "tamis.nn.mlp",
@@ -75,6 +75,7 @@ _HOME = {
     "RecallAt": "tamis.evaluation.metrics",
     "Recent": "tamis.recommender.sources.recent",
     "Recommender": "tamis.recommender.recommender",
+    "Retrieval": "tamis.recommender.sources.retrieval_source",
     "SGD": "tamis.training.optimizers",
     "Schema": "tamis.schema",
     "SharedBottom": "tamis.nn.experts",
@@ -93,11 +94,13 @@ _HOME = {
     "check_no_leakage": "tamis.data.leakage",
     "datasets": "tamis.datasets",
     "errors": "tamis.errors",
+    "filters": "tamis.recommender.filters",
     "inspect": "tamis.data.inspection",
     "leave_last_out": "tamis.data.split",
     "load_index": "tamis.index",
     "load_model": "tamis.models",
     "ops": "tamis.ops",
+    "ordering": "tamis.recommender.ordering",
     "ranking_rows": "tamis.recommender.ranking_data",
     "split_by_time": "tamis.data.split",
     "split_by_user": "tamis.data.random_split",
@@ -105,7 +108,7 @@ _HOME = {
     "unique_rows_by_features": "tamis.data.unique_rows",
     "write_report": "tamis.evaluation.report",
 }
-_MODULES = {"datasets", "errors", "ops"}
+_MODULES = {"datasets", "errors", "filters", "ops", "ordering"}
 
 __all__ = ["__version__", *sorted(_HOME)]
 
@@ -189,11 +192,14 @@ if TYPE_CHECKING:
     from tamis.nn.experts import MMoE as MMoE
     from tamis.nn.experts import SharedBottom as SharedBottom
     from tamis.nn.mlp import MLPBlock as MLPBlock
+    from tamis.recommender import filters as filters
+    from tamis.recommender import ordering as ordering
     from tamis.recommender.ranking_data import ranking_rows as ranking_rows
     from tamis.recommender.recommender import Recommender as Recommender
     from tamis.recommender.sources.item_item import ItemItem as ItemItem
     from tamis.recommender.sources.popular import Popular as Popular
     from tamis.recommender.sources.recent import Recent as Recent
+    from tamis.recommender.sources.retrieval_source import Retrieval as Retrieval
     from tamis.recommender.sources.similar_items import SimilarItems as SimilarItems
     from tamis.schema import ColumnSchema as ColumnSchema
     from tamis.schema import Schema as Schema

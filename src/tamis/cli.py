@@ -106,8 +106,8 @@ def tune(
     """
     with plain_errors():
         from tamis.journey.config import TrainConfig
+        from tamis.journey.settings_search import tune as run
         from tamis.journey.trial_tables import print_best
-        from tamis.journey.tuning import tune as run
 
         tuned = run(TrainConfig.read(config), study=study, trials=trials, timeout_s=timeout, say=say)
         print_best(tuned.outcomes, tuned.metric, is_more_better=tuned.is_more_better)
@@ -137,6 +137,26 @@ def evaluate(
 
 
 @cli.command()
+def funnel(
+    folder: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `tamis demo` wrote.")],
+    held_out: Annotated[str, typer.Argument(help="Parquet of later interactions: a path, glob or folder.")],
+    k: Annotated[int, typer.Option(min=1, help="Length of the lists to judge.")] = 10,
+    by: Annotated[list[str] | None, typer.Option(help="A column to slice by; may be given several times.")] = None,
+    include_seen: Annotated[bool, typer.Option(help="Let lists hold what a user has seen.")] = False,
+    html: Annotated[Path | None, typer.Option(help="A page to write, with a picture.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print what each stage of a recommender keeps and loses of held-out interactions, with intervals."""
+    with plain_errors():
+        from tamis.data.dataset import Dataset
+
+        found = _load(folder).funnel(Dataset(held_out), k, slices=by or (), exclude_seen=not include_seen)
+        if html is not None:
+            say(f"Wrote {found.to_html(html)}.")
+        typer.echo(json.dumps(found.to_dict(), indent=2, default=str) if as_json else repr(found))
+
+
+@cli.command()
 def recommend(
     folder: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `tamis demo` wrote.")],
     user: Annotated[list[str] | None, typer.Option(help="A raw user id; may be given several times.")] = None,
@@ -152,7 +172,7 @@ def recommend(
 ) -> None:
     """Print the best items of some users, or write those of all users; a run that was killed goes on where it stood."""
     with plain_errors():
-        from tamis.journey.request_arguments import check_users, read_context
+        from tamis.journey.request_arguments import check_users, counted, read_context
 
         check_users(user, output, all_users=all_users)
         recommender = _load(folder)
@@ -164,7 +184,7 @@ def recommend(
         }
         if output is not None:
             written = recommender.recommend_all(output, user, k, resume=not restart, **asked)
-            say(f"Wrote {written}.")
+            say(f"Wrote {written}: {counted(written, recommender.user_id)}.")
             return
         found = recommender.recommend(user, k, **asked)
         unknown = recommender.unknown_users(user)
@@ -210,6 +230,66 @@ def inspect(
             say(f"Wrote {file}. Next: correct the tags in it; every Dataset of this data reads it from there.")
         else:
             say("Next: tamis inspect --write-schema writes these tags to schema.json beside the data, to be corrected.")
+
+
+@cli.command()
+def serve(
+    path: Annotated[Path, typer.Argument(help="A bundle, or a folder that `tamis publish` filled.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on; by default only for this machine.")] = None,
+    port: Annotated[int | None, typer.Option(help="8000 by default; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Requests at work at once in each process.")] = None,
+    timeout_ms: Annotated[float | None, typer.Option(help="Time for an answer, where a request says nothing.")] = None,
+    state: Annotated[str | None, typer.Option(help="Folder for updates; 'none' takes no updates.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Any other setting, as name=value.")] = None,
+) -> None:
+    """Answer requests over HTTP. Settings come from here, from TAMIS_<NAME>, or from a file, in this order."""
+    with plain_errors():
+        import os
+
+        for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # before these load: requests have threads of their own
+            os.environ.setdefault(name, "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        from tamis.serving.settings import pairs, read_settings
+        from tamis.serving.workers import serve as run
+
+        given = {"host": host, "port": port, "workers": workers, "threads": threads, "timeout_ms": timeout_ms}
+        settings = read_settings({**pairs(setting or []), **given, "state": state}, file=config)
+        run(path, settings)
+
+
+@cli.command()
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `Recommender.save` wrote.")],
+    to: Annotated[Path, typer.Option(help="Published place; made where it is missing.")],
+    share: Annotated[float | None, typer.Option(help="Of the users, who get it beside the current version.")] = None,
+    shadow: Annotated[bool, typer.Option(help="Only compare it with the current version.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="Versions that stay, besides those in use.")] = 5,
+) -> None:
+    """Check a bundle and hand it to the servers that watch a place; print what is served from now on, as JSON."""
+    with plain_errors():
+        from tamis.serving.published import PublishedPlace, as_dict
+
+        state = PublishedPlace(to).publish(_bundle_in(bundle), share=share, shadow=shadow, keep=keep)
+        typer.echo(json.dumps(as_dict(state), indent=2))
+
+
+@cli.command()
+def rollback(
+    place: Annotated[Path, typer.Argument(help="Published place.")],
+) -> None:
+    """Undo what was published last; print what is served from now on, as JSON."""
+    with plain_errors():
+        from tamis.serving.published import PublishedPlace, as_dict
+
+        typer.echo(json.dumps(as_dict(PublishedPlace(place).rollback()), indent=2))
+
+
+def _bundle_in(folder: Path) -> Path:
+    """The bundle itself, where a folder of `tamis train` is given."""
+    inner = folder / "recommender"
+    return inner if inner.is_dir() else folder
 
 
 def _load(folder: Path) -> Any:

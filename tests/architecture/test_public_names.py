@@ -5,18 +5,18 @@ import pytest
 import tamis
 
 PUBLIC = {
-    "ItemItem", "Popular", "Recent", "SimilarItems", "AUC", "Adagrad", "Adam", "AutoIntModel", "AvgPrecisionAt",
-    "Brier", "Callback", "Checkpoint", "ColumnSchema", "ConstantSchedule", "CosineSchedule", "ExponentialSchedule",
-    "FTRL", "LinearSchedule", "WeightAverage", "DCNModel", "DINModel", "DLRMModel", "Dataset", "DeepFMModel", "ECE",
-    "ESMM", "EarlyStopping", "EmbeddingOptions", "Encoder", "ExactIndex", "FMModel", "FaissIndex", "FinalMLPModel",
-    "GAUC", "History", "HitRateAt", "InBatchSampler", "ItemCoverageAt", "LightGBMModel", "Loader", "LogLoss",
-    "LogisticRegressionModel", "MLPBlock", "MLPModel", "MMoE", "MRRAt", "MatrixFactorizationModel", "NDCGAt",
-    "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PLE", "PRAUC", "PopularityBasedSampler", "PopularityBiasAt",
-    "PrecisionAt", "RMSE", "RandomNegatives", "RecallAt", "Recommender", "SGD", "Schema", "SharedBottom", "Subgraph",
-    "Tags", "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "WideAndDeepModel", "Workflow",
-    "XGBoostModel", "__version__", "build_index", "check_no_leakage", "datasets", "errors", "inspect", "leave_last_out",
-    "load_index", "load_model", "ops", "ranking_rows", "split_by_time", "split_by_user", "split_random",
-    "unique_rows_by_features", "write_report",
+    "AUC", "Adagrad", "Adam", "AutoIntModel", "AvgPrecisionAt", "Brier", "Callback", "Checkpoint", "ColumnSchema",
+    "ConstantSchedule", "CosineSchedule", "DCNModel", "DINModel", "DLRMModel", "Dataset", "DeepFMModel", "ECE",
+    "ESMM", "EarlyStopping", "EmbeddingOptions", "Encoder", "ExactIndex", "ExponentialSchedule", "FMModel", "FTRL",
+    "FaissIndex", "FinalMLPModel", "GAUC", "History", "HitRateAt", "InBatchSampler", "ItemCoverageAt", "ItemItem",
+    "LightGBMModel", "LinearSchedule", "Loader", "LogLoss", "LogisticRegressionModel", "MLPBlock", "MLPModel", "MMoE",
+    "MRRAt", "MatrixFactorizationModel", "NDCGAt", "NDCGByGroup", "NormalizedEntropy", "NoveltyAt", "PLE", "PRAUC",
+    "Popular", "PopularityBasedSampler", "PopularityBiasAt", "PrecisionAt", "RMSE", "RandomNegatives", "RecallAt",
+    "Recent", "Recommender", "Retrieval", "SGD", "Schema", "SharedBottom", "SimilarItems", "Subgraph", "Tags",
+    "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "WeightAverage", "WideAndDeepModel", "Workflow",
+    "XGBoostModel", "__version__", "build_index", "check_no_leakage", "datasets", "errors", "filters", "inspect",
+    "leave_last_out", "load_index", "load_model", "ops", "ordering", "ranking_rows", "split_by_time", "split_by_user",
+    "split_random", "unique_rows_by_features", "write_report",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from refresh_ops import described, refreshed  # noqa: E402 - found through the l
 
 FAMILIES = {"Op", "ColumnOp", "GroupOp", "RowOp", "TableOp"}
 NAMES = sorted(set(ops.__all__) - FAMILIES)
-PAGES = ["ops.md", "from-nvtabular.md"]
+PAGES = ["ops.md", "from-nvtabular.md", "tuning.md"]
 LINKING = [ROOT / "README.md", *(DOCS / page for page in PAGES)]
 
 

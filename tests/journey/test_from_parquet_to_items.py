@@ -72,13 +72,17 @@ def test_training_on_the_latest_rows_only_still_leaves_everything_seen_out(tmp_p
 )
 def test_both_stages_are_trained_from_a_file(tmp_path: Path, kind: str) -> None:
     file = write_world(tmp_path)
-    ranking = f'\n[sources]\nretrieval = 12\npopular = 24\n[ranking]\nkind = "{kind}"\ndim = 8\nlayers = [8]\nepochs = 2\n'
+    ranking = (
+        f'\n[sources]\nretrieval = 12\npopular = 24\n[ranking]\nkind = "{kind}"\ndim = 8\nlayers = [8]\nepochs = 2\n'
+    )
     file.write_text(file.read_text() + ranking)
     said: list[str] = []
     trained = train(TrainConfig.read(file), say=said.append, verbose=False)
     assert [line.split()[0] for line in said if not line.startswith(" ")][:5] == [
         "data", "features", "candidates", "ranker", "model",
     ]  # fmt: skip
+    assert "beside the first stage alone" in next(line for line in said if line.startswith("funnel"))
+    assert "<svg" in (trained.folder / "funnel.html").read_text()
     found = Recommender.load(trained.folder / "recommender").recommend(["u1"], k=5)
     assert found["ranker_taken"].is_between(0, 1).all()
     assert found["score"].to_list() == sorted(found["score"], reverse=True)

@@ -54,6 +54,36 @@ def test_seen_items_are_included_when_asked_for(trained: Path) -> None:
     assert (len(json.loads(few.stdout)), len(json.loads(everything.stdout))) == (17, 24)
 
 
+def test_a_condition_narrows_the_list(trained: Path) -> None:
+    asked = ["recommend", str(trained), "--user", "u0", "--k", "3", "--show", "title", "--json"]
+    found = RUNNER.invoke(cli, [*asked, "--where", "title == 'A toy for dogs'", "--include-seen"])
+    assert {row["title"] for row in json.loads(found.stdout)} == {"A toy for dogs"}
+
+
+def test_a_condition_that_is_none_is_shown_with_the_place(trained: Path) -> None:
+    result = RUNNER.invoke(cli, ["recommend", str(trained), "--user", "u0", "--where", "titel == 'x'"])
+    assert result.exit_code == 1
+    assert "Error: Where: the data has no column 'titel'. Did you mean 'title'?" in result.stderr
+
+
+def test_all_users_go_into_a_file_and_again_only_with_the_same_settings(trained: Path, tmp_path: Path) -> None:
+    asked = ["recommend", str(trained), "--all-users", "--output", str(tmp_path / "recs.parquet")]
+    first = RUNNER.invoke(cli, [*asked, "--k", "3"])
+    assert (first.exit_code, first.stdout) == (0, "")
+    assert first.stderr == f"Wrote {tmp_path / 'recs.parquet'}: 180 items for 60 users.\n"
+    assert pl.read_parquet(tmp_path / "recs.parquet").group_by("user").len()["len"].unique().to_list() == [3]
+    other = RUNNER.invoke(cli, [*asked, "--k", "4"])
+    assert other.exit_code == 1 and "a run with k=3, now k=4" in other.stderr
+    again = RUNNER.invoke(cli, [*asked, "--k", "4", "--restart"])
+    assert again.exit_code == 0 and "240 items for 60 users" in again.stderr
+
+
+def test_some_users_may_go_into_a_folder(trained: Path, tmp_path: Path) -> None:
+    asked = ["recommend", str(trained), "--user", "u0", "--user", "u1", "--output", str(tmp_path / "recs")]
+    assert RUNNER.invoke(cli, asked).exit_code == 0
+    assert set(pl.read_parquet(tmp_path / "recs")["user"]) == {"u0", "u1"}
+
+
 def test_evaluation_is_json_at_any_k(trained: Path, tmp_path: Path) -> None:
     interactions().filter(pl.col("time") == 7).write_parquet(tmp_path / "later.parquet")
     result = RUNNER.invoke(cli, ["evaluate", str(trained), str(tmp_path / "later.parquet"), "--k", "5"])
@@ -109,6 +139,9 @@ def test_inspection_writes_a_schema_to_correct_and_never_over_one_unasked(log: P
         (["recommend", "{tmp}", "--user", "u0"], "it is not a saved recommender"),
         (["recommend", "{trained}", "--user", "u0", "--k", "99"], "k is 99, but the catalogue has 24 items"),
         (["recommend", "{trained}", "--user", "u0", "--show", "titel"], "Did you mean 'title'?"),
+        (["recommend", "{trained}", "--user", "u0", "--context", "hour"], "Give name=value"),
+        (["recommend", "{trained}"], "neither --user nor --all-users"),
+        (["recommend", "{trained}", "--all-users"], "needs a place for the lists"),
         (["evaluate", "{trained}", "{tmp}/none.parquet"], "there is no such file"),
         (["demo", "--data", "{tmp}", "--output", "{tmp}/out"], "it holds neither"),
     ],
@@ -146,7 +179,7 @@ def test_the_commands_say_what_they_are_without_loading_torch_or_polars() -> Non
         "print(sorted({'torch', 'polars', 'faiss', 'numpy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("demo", "train", "evaluate", "recommend", "inspect"):
+    for command in ("demo", "train", "tune", "evaluate", "recommend", "inspect"):
         assert command in result.stdout
     assert result.stdout.strip().endswith("[]")
 
@@ -159,3 +192,18 @@ def test_the_help_of_train_names_the_tables_of_its_file() -> None:
     """In brackets they would be markup, and vanish."""
     words = RUNNER.invoke(cli, ["train", "--help"]).output.split()
     assert all(any(table in word for word in words) for table in ("data", "model", "training", "index"))
+
+
+def test_the_funnel_is_tables_or_json_and_a_page(trained: Path, tmp_path: Path) -> None:
+    interactions().filter(pl.col("time") == 7).write_parquet(tmp_path / "later.parquet")
+    asked = ["funnel", str(trained), str(tmp_path / "later.parquet"), "--k", "5"]
+    shown = RUNNER.invoke(cli, [*asked, "--html", str(tmp_path / "funnel.html")])
+    assert shown.exit_code == 0, shown.output
+    assert "retrieval" in shown.stdout
+    assert f"Wrote {tmp_path / 'funnel.html'}" in shown.stderr
+    assert "<svg" in (tmp_path / "funnel.html").read_text()
+    found = json.loads(RUNNER.invoke(cli, [*asked, "--json"]).stdout)
+    assert found["num_relevant"] == 60
+    wrong = RUNNER.invoke(cli, [*asked, "--by", "pet"])
+    assert wrong.exit_code == 1
+    assert "no column 'pet'" in wrong.stderr

@@ -183,5 +183,7 @@ def rows_of(ids: Ids, wanted: NDArray[Any]) -> Ids:
 
 def pad_lists(scores: Vectors, ids: Ids, k: int) -> SearchResult:
     """The lists, filled up to length `k` with -inf and -1."""
+    if ids.shape[1] == k:
+        return SearchResult(scores, ids)
     missing = ((0, 0), (0, k - ids.shape[1]))
     return SearchResult(np.pad(scores, missing, constant_values=NO_SCORE), np.pad(ids, missing, constant_values=NO_ID))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from tamis.errors import DataError, SettingError, UnknownNameError
+from tamis.errors import DataError, SettingError
 from tamis.index.build import KINDS
 from tamis.journey.config_checks import check_choice, check_layers, check_least, check_steps
+from tamis.journey.config_tables import read_table
 from tamis.journey.tune_config import TuneConfig
 
 
@@ -290,7 +290,7 @@ class TrainConfig:
             ) from error
         except ValueError as error:  # TOML's or UTF-8's
             raise DataError(f"{path}: this is not TOML ({error}). Correct the line.") from error
-        config: TrainConfig = _section(cls, content, str(path))
+        config: TrainConfig = read_table(cls, content, str(path))
         return config.resolved(path.parent)
 
     def resolved(self, folder: Path) -> TrainConfig:
@@ -304,56 +304,5 @@ class TrainConfig:
         return replace(self, data=changed, output=str(folder / self.output))
 
 
-SECTIONS: dict[str, type[Any]] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "training": TrainingConfig,
-    "index": IndexConfig,
-    "sources": SourcesConfig,
-    "ranking": RankingConfig,
-    "tune": TuneConfig,
-}
-
-
-def _section(kind: type[Any], content: Mapping[str, Any], where: str) -> Any:
-    """The dataclass of a TOML table."""
-    hints = get_type_hints(kind)
-    for name in content:
-        if name not in hints:
-            raise UnknownNameError(name, hints, where=where, what="key")
-    values: dict[str, Any] = {}
-    for name, value in content.items():
-        place = f"{where}: {name}"
-        if kind is TrainConfig and name in SECTIONS:
-            if not isinstance(value, dict):
-                raise SettingError(f"{place} is {value!r}. Make it a table: [{name}].")
-            values[name] = _section(SECTIONS[name], value, f"{where} [{name}]")
-        else:
-            values[name] = typed(value, hints[name], place)
-    for one in fields(kind):
-        if one.name in ("data", "interactions", "user_id", "item_id") and one.name not in values:
-            raise SettingError(f"{where}: {one.name} is missing. Add it; examples/movielens.toml shows how.")
-    return kind(**values)
-
-
-def typed(value: Any, hint: Any, place: str) -> Any:
-    """A value out of TOML as a field of this type holds it.
-
-    Raises:
-        SettingError: it is of another type.
-    """
-    hint = float if hint == float | None else hint  # nothing is the absence of the key, TOML has no null
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    for listed, member in ((tuple[str, ...], str), (tuple[int, ...], int)):
-        if hint == listed:
-            if not isinstance(value, list) or not all(type(one) is member for one in value):
-                raise SettingError(f"{place} is {value!r}. Give a list of {member.__name__} values.")
-            return tuple(value)
-    if get_origin(hint) is dict:
-        if not isinstance(value, dict):
-            raise SettingError(f"{place} is {value!r}. Make it a table.")
-        return value
-    if type(value) is not hint:
-        raise SettingError(f"{place} is {value!r}, a {type(value).__name__}. Give a {hint.__name__}.")
-    return value
+_HINTS: dict[str, type[Any]] = get_type_hints(TrainConfig)
+SECTIONS = {name: kind for name, kind in _HINTS.items() if is_dataclass(kind)}

@@ -14,6 +14,7 @@ from tamis.journey.config import TrainConfig
 from tamis.journey.console import Say, stage
 from tamis.journey.stages import build_model, build_sources, fit, graph, train_ranker
 from tamis.journey.tables import item_columns, split_rows
+from tamis.recommender.funnel import Funnel
 from tamis.recommender.recommender import Recommender
 from tamis.training.history import History
 
@@ -74,6 +75,12 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             metrics = built.evaluate(parts["test"])
             told(f"{metrics['num_users']:,.0f} users x {built.num_items:,} items", metrics["num_users"])
         say(f"  {compared(metrics)}")
+        if ranker is not None:
+            with stage(say, "funnel", unit="users") as told:
+                funnel = built.funnel(parts["test"], verbose=verbose)
+                told(in_words(funnel), funnel.num_users)
+            funnel.to_html(folder / "funnel.html")
+            funnel.to_json(folder / "funnel.json")
         built.save(folder / "recommender", metrics=metrics)
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
@@ -99,6 +106,16 @@ def compared(metrics: dict[str, float]) -> str:
     names = [name for name in metrics if f"popularity_{name}" in metrics]
     told = [f"{name} {metrics[name]:.4f} (popularity {metrics['popularity_' + name]:.4f})" for name in names]
     return ", ".join(told)
+
+
+def in_words(funnel: Funnel) -> str:
+    """What the second stage adds to the first, with its interval."""
+    metric = funnel.metrics[0]
+    found, gain = funnel.value("funnel", metric), funnel.difference("funnel", "retrieval", metric)
+    return (
+        f"{metric} {found.value:.4f} ({found.low:.4f} to {found.high:.4f}); beside the first stage alone {gain.value:+.4f} "
+        f"({gain.low:+.4f} to {gain.high:+.4f})"
+    )
 
 
 def curves(history: History) -> dict[str, list[float]]:

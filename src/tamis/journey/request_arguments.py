@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from tamis.errors import SettingError, UnknownColumnError
 from tamis.schema import Schema
 
@@ -46,6 +48,13 @@ def read_context(pairs: Iterable[str], schema: Schema) -> dict[str, Any]:
         is_text = not column.is_list and str(column.dtype).startswith(("string", "date", "time"))
         found[name] = value if is_text else _read(name, value, str(column.dtype))
     return found
+
+
+def counted(written: Path, user_id: str) -> str:
+    """In words, what a bulk run wrote."""
+    rows = pl.scan_parquet(written).select(pl.len(), users=pl.col(user_id).n_unique())
+    num_rows, num_users = rows.collect(engine="streaming").row(0)
+    return f"{num_rows:,} items for {num_users:,} users"
 
 
 def _read(name: str, value: str, dtype: str) -> Any:

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias, get_type_hints
 
 from tamis.errors import SettingError, UnknownNameError
-from tamis.journey.config import SECTIONS, TrainConfig, typed
+from tamis.journey.config import SECTIONS, TrainConfig
+from tamis.journey.config_tables import typed
 
 WHERE = "tune.space"
 _SEARCHED = {"retrieval": ("model", "training"), "ranking": ("ranking",)}

@@ -16,7 +16,7 @@ from tamis.nn.inputs import split_inputs
 from tamis.schema import ColumnSchema, Schema
 
 
-def query_tensors(query: Mapping[str, Any], schema: Schema) -> dict[str, Tensor]:
+def query_tensors(query: Mapping[str, Any], schema: Schema, *, where: str = "CandidateScorer") -> dict[str, Tensor]:
     """The features as a batch of one row has them.
 
     Raises:
@@ -28,7 +28,7 @@ def query_tensors(query: Mapping[str, Any], schema: Schema) -> dict[str, Tensor]
     for column in schema:
         name = column.name
         if name not in query:
-            raise UnknownColumnError(name, query, where="CandidateScorer")
+            raise UnknownColumnError(name, query, where=where)
         value = query[name]
         if type(value) in plain and not column.is_list:
             plain[type(value)][name] = value

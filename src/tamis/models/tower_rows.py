@@ -14,16 +14,25 @@ from tamis.data.frame_batches import frame_batches
 from tamis.data.loader import Loader
 from tamis.data.unique_rows import first_rows
 from tamis.errors import SchemaError
+from tamis.models.query_tensors import query_tensors
 from tamis.nn.tower import Tower
 from tamis.schema import ColumnSchema, Schema
 
 
 def encode_rows(tower: Tower, rows: Dataset | pl.DataFrame, *, batch_size: int = 4096) -> Tensor:
     """Vectors of all rows, in order, on the CPU: [rows, dim] float32."""
+    if isinstance(rows, pl.DataFrame) and len(rows) == 1 and _is_plain(rows, tower.schema):
+        row = query_tensors(rows.row(0, named=True), tower.schema, where="Encoder")
+        return _encoded(tower, [Batch(row, {})])
     if isinstance(rows, pl.DataFrame) and len(rows):
         return _encoded(tower, frame_batches(rows, tower.schema, batch_size))
     columns = tower.schema.column_names
     return _encoded(tower, Loader(Dataset(rows), batch_size, shuffle=False, columns=columns, targets=()))
+
+
+def _is_plain(row: pl.DataFrame, schema: Schema) -> bool:
+    """Whether a row holds whole numbers and fractions alone, which make tensors without a detour."""
+    return all(name in row.columns and type(row[name][0]) in (int, float) for name in schema.column_names)
 
 
 @torch.inference_mode()

@@ -33,6 +33,7 @@ __all__ = [
     "order_by",
 ]
 
+RETRIEVAL = "retrieval"  # among targets: the score that the sources gave
 _TINY = 1e-30  # stands for 0, which has no logarithm
 _HOTTEST = 1e30  # what noise may be multiplied with and stay in 32 bits
 
@@ -52,12 +53,15 @@ class ByScore(Ordering):
 class Weighted(Ordering):
     """Order by several targets at once: `{"click": 1.0, "purchase": 5.0}`.
 
-    Requests for which the ranker was not asked are ordered by the retrieval score.
+    The name `"retrieval"` stands for the score that the sources gave, unless a target has it: two models that err in
+    different ways rank better together, `Weighted({"click": 1.0, "retrieval": 10.0})` say, with the weight chosen on
+    validation data. Requests for which the ranker was not asked are ordered by the retrieval score.
 
     Args:
         weights: weight by target; targets that are not named do not count.
         how: `"sum"` of weight * prediction, or `"product"` of prediction ** weight, in which a target near 0 cannot be
-            made up for by another; it needs predictions of 0 or more, probabilities say.
+            made up for by another; it needs predictions of 0 or more, probabilities say. A retrieval score, which may
+            be negative, enters a product by its exponential.
 
     Raises:
         SettingError: no weights, one that is not finite, all 0, or no such `how`.
@@ -89,26 +93,37 @@ class Weighted(Ordering):
                 "Weighted: there is no ranker, so there are no targets to weigh. Give one, or ByScore()."
             )
         for target in self.weights:
-            if target not in targets:
-                raise UnknownNameError(target, targets, where="Weighted", what="target")
+            if target not in (*targets, RETRIEVAL):
+                raise UnknownNameError(target, [*targets, RETRIEVAL], where="Weighted", what="target")
 
     def order(self, candidates: Candidates, situation: Situation) -> Candidates:
         """The candidates, best first."""
         self.check(situation.catalogue, situation.targets)
         assert candidates.ranking is not None
-        places = [list(situation.targets).index(target) for target in self.weights]
-        scores = self._scores(candidates.ranking[:, :, places].astype(np.float64))
+        predictions = candidates.ranking.astype(np.float64)
+        scores = self._of_retrieval(candidates, situation.targets)
+        for target, weight in self.weights.items():
+            if target in situation.targets:
+                scores = scores + weight * self._terms(predictions[:, :, list(situation.targets).index(target)])
+        scores = np.exp(scores) if self.how == "product" else scores
         return sorted_by(candidates, _or_retrieval(scores, candidates))
 
-    def _scores(self, predictions: NDArray[np.float64]) -> NDArray[np.float64]:
-        weights = np.array(list(self.weights.values()), np.float64)
+    def _of_retrieval(self, candidates: Candidates, targets: Sequence[str]) -> NDArray[np.float64]:
+        """The retrieval score by its weight; NaN where the ranker was not asked."""
+        assert candidates.ranking is not None
+        weight = 0.0 if RETRIEVAL in targets else self.weights.get(RETRIEVAL, 0.0)
+        scores = np.where(np.isfinite(candidates.retrieval), candidates.retrieval, 0).astype(np.float64)
+        return np.where(np.isnan(candidates.ranking).all(axis=2), np.nan, weight * scores)
+
+    def _terms(self, predictions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is summed by weight: the predictions, or their logarithms."""
         if self.how == "sum":
-            return predictions @ weights
+            return predictions
         if (predictions < 0).any():
             raise SettingError(
                 f"Weighted: a prediction is {np.nanmin(predictions):.4g}, of which 'product' takes no power. Use 'sum'."
             )
-        return np.exp(np.log(np.maximum(predictions, _TINY)) @ weights)
+        return np.log(np.maximum(predictions, _TINY))
 
 
 @dataclass(frozen=True)

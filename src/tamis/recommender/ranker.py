@@ -54,7 +54,10 @@ class Ranker:
         """The candidates with the model's predictions; NaN for requests without features, and in empty places."""
         found = np.full((*candidates.items.shape, len(self.targets)), np.nan, np.float32)
         asked = np.flatnonzero(queries.has_features)
-        if len(asked) and candidates.width:
+        if len(queries) == 1 and len(asked):
+            items = candidates.items[0][candidates.items[0] >= 0]
+            found[0, : len(items)] = self._scorer_of(catalogue).score(queries.features.row(0, named=True), items)
+        elif len(asked) and candidates.width:
             features = queries.features if len(asked) == len(queries) else queries.features[asked]
             found[asked] = self._scorer_of(catalogue).score_many(features, candidates.items[asked])
             found[candidates.items < 0] = np.nan

@@ -6,7 +6,6 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +33,7 @@ from tamis.recommender.filters import Filter, SeenItems, Where, check_filters
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.item_updates import ItemUpdates
+from tamis.recommender.item_vectors import ItemVectors
 from tamis.recommender.ordering import Ordering, check_ordering, generators_of, order_by
 from tamis.recommender.queries import Queries
 from tamis.recommender.query_columns import QueryColumns, query_columns
@@ -163,7 +163,7 @@ class Recommender:
         if self.ranker is not None:
             self.ranker.check_items(catalogue)
         towers = [source for source in self.sources if isinstance(source, Retrieval)]
-        catalogue.vectors_of = partial(towers[0].vectors_of, catalogue) if towers else None
+        catalogue.vectors_of = ItemVectors(catalogue, towers[0].vectors_of) if towers else None
         check_filters(self.filters, catalogue)
         check_ordering(self.ordering, catalogue, self.targets)
         self._requests = Requests(workflow, columns, audience, met, self.user_id, self.context, dtypes)
@@ -210,6 +210,11 @@ class Recommender:
     def raw_context_columns(self) -> tuple[str, ...]:
         """Raw columns of the context that requests must give."""
         return self._requests_fitted().columns.raw_context
+
+    @property
+    def raw_item_columns(self) -> tuple[str, ...]:
+        """Raw columns that items' features are made of, the id among them."""
+        return tuple(self._items().raw)
 
     @property
     def num_items(self) -> int:

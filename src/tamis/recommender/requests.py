@@ -117,8 +117,8 @@ class Requests:
     def _default(self, name: str) -> Any:
         if name not in self.defaults:
             raise SettingError(
-                f"recommend: the context {name!r} is missing, which the models need. Give context={{{name!r}: ...}}, or "
-                "a default when building: Recommender(context={...})."
+                f"recommend: the context {name!r} is missing, which the models need. Give context={{{name!r}: ...}}, "
+                "or a default when building: Recommender(context={...})."
             )
         return self.defaults[name]
 

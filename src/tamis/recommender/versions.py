@@ -6,14 +6,12 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 
-from tamis import __version__
-
-_PACKAGES = ("torch", "polars", "numpy", "pyarrow", "safetensors", "faiss-cpu", "xgboost", "lightgbm")
+_PACKAGES = ("tamis", "torch", "polars", "numpy", "pyarrow", "safetensors", "faiss-cpu", "xgboost", "lightgbm")
 
 
 def versions() -> dict[str, str]:
     """Version by package, of those that are installed; nothing is imported."""
-    found = {"tamis": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

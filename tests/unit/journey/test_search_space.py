@@ -51,13 +51,33 @@ def test_names_may_go_without_quotes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ('"training.lerning_rate" = { low = 1, high = 2 }', UnknownNameError, r"Did you mean 'training.learning_rate'\?"),
-        ('"learning_rate" = { low = 1, high = 2 }', UnknownNameError, r"no setting 'learning_rate'. Did you mean 'train"),
-        ('"data.latest" = { low = 1, high = 2 }', SettingError, r"'data.latest' is the same for all trials of the stage"),
-        ('"training.seed" = { low = 1, high = 2 }', SettingError, r"Leave it out; .* is in \[model\] and \[training\]\."),
+        (
+            '"training.lerning_rate" = { low = 1, high = 2 }',
+            UnknownNameError,
+            r"Did you mean 'training.learning_rate'\?",
+        ),
+        (
+            '"learning_rate" = { low = 1, high = 2 }',
+            UnknownNameError,
+            r"no setting 'learning_rate'. Did you mean 'train",
+        ),
+        (
+            '"data.latest" = { low = 1, high = 2 }',
+            SettingError,
+            r"'data.latest' is the same for all trials of the stage",
+        ),
+        (
+            '"training.seed" = { low = 1, high = 2 }',
+            SettingError,
+            r"Leave it out; .* is in \[model\] and \[training\]\.",
+        ),
         ('"ranking.dim" = { low = 1, high = 2 }', SettingError, r"the same for all trials of the stage 'retrieval'"),
         ('"model.dim" = 3', SettingError, r"model.dim is 3. Make it \{ low = ..., high = ... \} or \{ choices"),
-        ('"model.dim" = { low = 1, hihg = 2 }', UnknownNameError, r"model.dim: .* no key 'hihg'. Did you mean 'high'\?"),
+        (
+            '"model.dim" = { low = 1, hihg = 2 }',
+            UnknownNameError,
+            r"model.dim: .* no key 'hihg'. Did you mean 'high'\?",
+        ),
         ('"model.dim" = { choices = [1], low = 1 }', UnknownNameError, r"there is no key 'low'. There are 'choices'"),
         ('"model.dim" = { low = 1 }', SettingError, r"model.dim: high is missing. Give both ends"),
         ('"model.dim" = { low = 1.5, high = 2 }', SettingError, r"model.dim: low is 1.5, a float. Give a int"),
@@ -72,13 +92,15 @@ def test_names_may_go_without_quotes(tmp_path: Path) -> None:
         ('"model.layers" = { choices = [64] }', SettingError, r"a choice is 64. Give a list of int values"),
         # the ends are tried on the configuration itself
         ('"model.dropout" = { low = 0, high = 1 }', SettingError, r"model.dropout is 1.0. Choose it from 0 up to"),
-        ('"training.learning_rate" = { low = 0, high = 1 }', SettingError, r"the learning rate is 0.0. Choose one above 0"),
+        (
+            '"training.learning_rate" = { low = 0, high = 1 }',
+            SettingError,
+            r"the learning rate is 0.0. Choose one above 0",
+        ),
         ('"model.kind" = { choices = ["two-towers"] }', UnknownNameError, r"Did you mean 'two-tower'\?"),
     ],
 )
-def test_a_mistake_is_answered_with_its_place(
-    tmp_path: Path, line: str, error: type[TamisError], message: str
-) -> None:
+def test_a_mistake_is_answered_with_its_place(tmp_path: Path, line: str, error: type[TamisError], message: str) -> None:
     with pytest.raises(error, match=message):
         space_of(tmp_path, line)
 
@@ -104,9 +126,7 @@ def test_the_ranking_stage_needs_a_ranker(tmp_path: Path) -> None:
         (RANKING.replace("dcn", "logistic-regression"), "ranking", set()),
     ],
 )
-def test_without_a_space_what_the_model_has_is_searched(
-    tmp_path: Path, base: str, steps: str, names: set[str]
-) -> None:
+def test_without_a_space_what_the_model_has_is_searched(tmp_path: Path, base: str, steps: str, names: set[str]) -> None:
     found = search_space(read(tmp_path, base))
     assert set(found) == names | {f"{steps}.learning_rate", f"{steps}.embedding_l2"}
 

@@ -20,9 +20,15 @@ def test_the_same_search_comes_back_to_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"training": {"epochs": 4}}, r"searched with training.epochs = 3, now it is 4. Change it back, or name another"),
+        (
+            {"training": {"epochs": 4}},
+            r"searched with training.epochs = 3, now it is 4. Change it back, or name another",
+        ),
         ({"space": {"model.dim": {"low": 2}}}, r'space = \{"model.dim": \{"low": 1\}\}, now it is'),
-        ({"files": {"users": "b"}}, r"the files of data.users changed since it began. Bring them back, or name another"),
+        (
+            {"files": {"users": "b"}},
+            r"the files of data.users changed since it began. Bring them back, or name another",
+        ),
     ],
 )
 def test_another_search_is_refused_with_what_differs(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -55,7 +61,11 @@ def test_two_searches_at_once_are_refused(tmp_path: Path) -> None:
     [
         ("thesis.txt", "mine", r"holds 'thesis.txt' and no study.json, so it is no study. Name a new or empty folder"),
         ("study.json", '{"kind": "workflow"}', r"study.json: it does not describe a study. Name another folder"),
-        ("study.json", '{"kind": "study", "version": 9}', r"format version 9 is newer than the 1 that this Tamis reads"),
+        (
+            "study.json",
+            '{"kind": "study", "version": 9}',
+            r"format version 9 is newer than the 1 that this Tamis reads",
+        ),
         ("study.json", "{", r"study.json: it cannot be read as JSON"),
     ],
 )

@@ -33,9 +33,7 @@ space."model.dim" = { low = 1, high = 2 }
 
 
 @pytest.mark.parametrize("place", [".", "study", "a/b"])
-def test_it_reads_as_it_was_from_another_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_it_reads_as_it_was_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("t.toml").write_text(TEXT)
     config = TrainConfig.read("t.toml")

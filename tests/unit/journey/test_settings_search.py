@@ -14,10 +14,10 @@ from known_world import interactions, write_world
 from tamis.cli import cli
 from tamis.data.dataset import Dataset
 from tamis.errors import SettingError
-from tamis.journey import tuning
+from tamis.journey import settings_search
 from tamis.journey.config import TrainConfig
 from tamis.journey.pipeline import train
-from tamis.journey.tuning import Tuned, tune
+from tamis.journey.settings_search import Tuned, tune
 
 RUNNER = CliRunner()
 SPACE = """
@@ -59,7 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuned, list[st
 
 
 def test_every_trial_is_told_with_the_best_so_far_and_the_time_left(done: tuple[Path, Tuned, list[str]]) -> None:
-    file, tuned, said = done
+    _, tuned, said = done
     assert [line.split()[0] for line in said] == ["data", "features", "trial", "trial", "trial", "trial"]
     assert said[2].startswith("trial 1/4  val_ndcg_at_10 0.")
     assert "of trial 1), " in said[2] and " s left  model.layers [16, 8], training.learning_rate 0.02" in said[2]
@@ -170,13 +170,15 @@ def test_a_loss_that_is_no_number_is_a_failed_trial_with_its_reason(tmp_path: Pa
 
 def test_where_no_trial_has_a_value_the_last_reason_is_told(tmp_path: Path) -> None:
     file = world(tmp_path, '[tune.space]\n"training.learning_rate" = { low = 1e29, high = 1e30 }\n')
-    with pytest.raises(SettingError, match=r"none of 2 trials has a value; the last one ended so: fit: the loss is nan"):
+    with pytest.raises(
+        SettingError, match=r"none of 2 trials has a value; the last one ended so: fit: the loss is nan"
+    ):
         search(file, trials=2)
 
 
 def test_when_the_time_is_up_no_trial_begins(tmp_path: Path) -> None:
     file = world(tmp_path)
-    tuned, said = search(file, timeout_s=0)
+    tuned, _ = search(file, timeout_s=0)
     assert (tuned.outcomes, tuned.best) == ([], None)
     result = RUNNER.invoke(cli, ["tune", str(file), "--timeout", "0"])
     assert result.exit_code == 0 and json.loads(result.stdout)["value"] is None
@@ -185,7 +187,11 @@ def test_when_the_time_is_up_no_trial_begins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs = 2", "epochs = 3", r"searched with training.epochs = 2, now it is 3. Change it back, or name another"),
+        (
+            "epochs = 2",
+            "epochs = 3",
+            r"searched with training.epochs = 2, now it is 3. Change it back, or name another",
+        ),
         ("low = 1e-3", "low = 1e-2", r"searched with space = "),
         ("trials = 4", "seed = 5", r"searched with tune.seed = 0, now it is 5"),
     ],
@@ -193,7 +199,7 @@ def test_when_the_time_is_up_no_trial_begins(tmp_path: Path) -> None:
 def test_a_study_of_something_else_is_refused(
     done: tuple[Path, Tuned, list[str]], old: str, new: str, message: str
 ) -> None:
-    file, tuned, _ = done
+    file, _, _ = done
     other = file.with_name("other.toml")
     other.write_text(file.read_text().replace(old, new))
     with pytest.raises(SettingError, match=message):
@@ -224,7 +230,7 @@ def test_a_study_inside_the_output_would_be_lost(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_with_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = world(tmp_path)
-    real, calls = tuning.train_once, []
+    real, calls = settings_search.train_once, []
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(1)
@@ -232,7 +238,7 @@ def test_ctrl_c_ends_with_the_best_so_far(tmp_path: Path, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(tuning, "train_once", interrupted)
+    monkeypatch.setattr(settings_search, "train_once", interrupted)
     result = RUNNER.invoke(cli, ["tune", str(file)])
     assert result.exit_code == 130
     assert "Interrupted. The same command goes on from here." in result.stderr

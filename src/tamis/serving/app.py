@@ -1,0 +1,64 @@
+"""The HTTP interface of a service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from tamis import __version__
+from tamis.serving import routes_answers, routes_state, routes_updates
+from tamis.serving.admission import Admission
+from tamis.serving.http_errors import answer_errors
+from tamis.serving.middleware import RequestFrame
+from tamis.serving.parts import Parts
+from tamis.serving.service import Service
+
+_UPDATE_QUEUE = 64  # updates wait for the disk, one after the other
+
+
+def create_app(service: Service) -> FastAPI:
+    """An app that answers with this service, and closes it at its end."""
+    settings = service.settings
+    app = FastAPI(
+        title="Tamis",
+        version=__version__,
+        summary="Recommendations out of a bundle.",
+        lifespan=_lifespan,
+        docs_url=None,
+    )
+    app.state.parts = Parts(
+        service,
+        Admission(settings.threads, settings.queue, name="answer"),
+        Admission(2, _UPDATE_QUEUE, name="update"),
+    )
+    for module in (routes_answers, routes_updates, routes_state):
+        app.include_router(module.router)
+    answer_errors(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(
+        RequestFrame,
+        metrics=service.metrics,
+        max_body_bytes=settings.max_body_bytes,
+        api_key=settings.api_key,
+        log_requests=settings.log_requests,
+    )
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    parts: Parts = app.state.parts
+    parts.answering.close()
+    parts.updating.close()
+    parts.service.close()

@@ -1,0 +1,47 @@
+"""How long stages take, learned from the requests so far, to foresee whether the next fits into its time."""
+
+from __future__ import annotations
+
+_WEIGHT = 0.1  # of the latest request in the running mean
+_MOST = 3.0  # times the mean: one request that was held up by something else says little of the next
+_FORGETTING = 0.9  # what skipping a stage leaves of its estimate, so that a bad moment is not believed for ever
+
+
+class Estimate:
+    """A running mean of milliseconds per unit of work.
+
+    Threads may use it at once: an update that gets lost among them does no harm.
+    """
+
+    def __init__(self) -> None:
+        self._ms: float | None = None
+
+    @property
+    def ms(self) -> float:
+        """Per unit; 0 as long as nothing is known."""
+        return self._ms or 0.0
+
+    def add(self, ms: float, units: int = 1) -> None:
+        """Learn from a stage that ran."""
+        found = ms / max(units, 1)
+        old = self._ms
+        self._ms = found if old is None else old + _WEIGHT * (min(found, _MOST * old) - old)
+
+    def skipped(self) -> None:
+        """The stage did not run, since there was no time."""
+        if self._ms is not None:
+            self._ms *= _FORGETTING
+
+
+class StageEstimates:
+    """What a version's stages take: the search per request, ranking per pair of request and candidate, the rest."""
+
+    def __init__(self) -> None:
+        self.retrieval, self.ranking, self.ordering = Estimate(), Estimate(), Estimate()
+
+    def affordable(self, left_ms: float) -> float:
+        """How many pairs can be ranked in the time that is left."""
+        left_ms -= self.ordering.ms
+        if left_ms <= 0:
+            return 0.0
+        return left_ms / self.ranking.ms if self.ranking.ms else float("inf")

@@ -1,0 +1,166 @@
+"""What a server counts and measures, as Prometheus reads it. Several processes add up."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from tamis.recommender.sources.retrieval_source import Retrieval
+from tamis.serving.live_version import LiveVersion
+from tamis.serving.score_drift import ScoreDrift
+from tamis.serving.served_versions import Served
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where processes put their numbers; set before prometheus_client is imported
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MS = (0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 25, 50, 100, 250, 1000)
+_BUCKETS = tuple(ms / 1000 for ms in _MS)
+_SHARES = tuple(i / 10 for i in range(11))
+_WINDOW = 1000
+
+
+class ServingMetrics:
+    """Counters and gauges of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        here = {"registry": self.registry}
+        self.requests = Counter("tamis_requests", "Requests by route and status.", ["route", "status"], **here)
+        self.request_s = Histogram("tamis_request_seconds", "Whole requests.", ["route"], buckets=_BUCKETS, **here)
+        self.stage_s = Histogram(
+            "tamis_stage_seconds", "Stages of requests.", ["stage", "version"], buckets=_BUCKETS, **here
+        )
+        self.lists = Counter(
+            "tamis_lists", "Lists given, and whether the user was known.", ["version", "known"], **here
+        )
+        self.degraded = Counter(
+            "tamis_degraded", "Answers made simpler for lack of time.", ["level", "version"], **here
+        )
+        self.cache = Counter("tamis_filter_cache", "Filters found in memory or evaluated.", ["result"], **here)
+        self.updates = Counter("tamis_updates", "Updates taken.", ["kind"], **here)
+        self.in_work = Gauge("tamis_in_work", "Requests at work or waiting.", multiprocess_mode="livesum", **here)
+        per_process = {"multiprocess_mode": "livemax", **here}
+        self.unknown = Gauge("tamis_unknown_user_share", "Of the last 1,000 lists.", ["version"], **per_process)
+        self.drift = Gauge(
+            "tamis_score_drift", "Population stability index of scores against training.", ["version"], **per_process
+        )
+        self.info = Gauge("tamis_version_info", "1 for versions that are served.", ["version", "role"], **per_process)
+        self.failed = Gauge("tamis_failed_versions", "Published versions that stay off.", **per_process)
+        self.items = Gauge("tamis_items", "Items on offer.", ["version"], **per_process)
+        self.index_items = Gauge("tamis_index_items", "Vectors in an index.", ["version", "source"], **per_process)
+        self.index_recall = Gauge("tamis_index_recall", "As it was measured.", ["version", "source"], **per_process)
+        self.refused = Gauge("tamis_refused_updates", "That a version could not take.", ["version"], **per_process)
+        self.shadow_overlap = Histogram(
+            "tamis_shadow_overlap", "Share of a list that the shadow gives too.", ["version"], buckets=_SHARES, **here
+        )
+        self.shadow_s = Histogram(
+            "tamis_shadow_seconds", "Answers of the shadow.", ["version"], buckets=_BUCKETS, **here
+        )
+        self._drifts: dict[str, ScoreDrift] = {}
+        self._known: dict[str, deque[bool]] = {}
+        self._roles: set[tuple[str, str]] = set()
+        self._cached: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, version: str, drift: ScoreDrift) -> None:
+        """Compare a version's scores from now on."""
+        self._drifts[version] = drift
+
+    def answered(self, version: str, stage_ms: Mapping[str, float], degraded: str | None) -> None:
+        """An answer went out."""
+        for stage, ms in stage_ms.items():
+            self.stage_s.labels(stage, version).observe(ms / 1000)
+        if degraded is not None:
+            self.degraded.labels(degraded, version).inc()
+
+    def gave(self, version: str, known: Sequence[bool], scores: Iterable[float]) -> None:
+        """Lists went out: whether each user was known, and the scores of all."""
+        latest = self._known.setdefault(version, deque(maxlen=_WINDOW))
+        for one in known:
+            self.lists.labels(version, "true" if one else "false").inc()
+            latest.append(one)
+        if version in self._drifts:
+            self._drifts[version].add(scores)
+
+    def page(self, served: Served) -> bytes:
+        """All numbers, as text."""
+        self._look_at(served)
+        if FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return generate_latest(registry)
+
+    def _look_at(self, served: Served) -> None:
+        """What is asked for rather than counted."""
+        with self._lock:
+            self._set_roles(served)
+            for name, version in served.versions.items():
+                self._look_at_version(name, version)
+            self.failed.set(len(served.failed))
+
+    def _set_roles(self, served: Served) -> None:
+        state = served.state
+        roles = {(state.current, "current"), *((name, "split") for name in state.split)}
+        roles |= set() if state.shadow is None else {(state.shadow, "shadow")}
+        for version, role in self._roles - roles:
+            self.info.labels(version, role).set(0)
+        for version, role in roles:
+            self.info.labels(version, role).set(1)
+        self._roles |= roles
+        for gone in self._drifts.keys() - served.versions.keys():
+            self._drifts.pop(gone, None)
+            self._known.pop(gone, None)
+
+    def _look_at_version(self, name: str, version: LiveVersion) -> None:
+        self.items.labels(name).set(version.recommender.num_items)
+        self.refused.labels(name).set(version.num_refused)
+        for source in version.recommender.sources:
+            if isinstance(source, Retrieval):
+                self.index_items.labels(name, source.name).set(len(source.index))
+                self.index_recall.labels(name, source.name).set(source.index.recall)
+        if name in self._drifts:
+            self.drift.labels(name).set(self._drifts[name].index)
+        latest = list(self._known.get(name, ()))
+        if latest:
+            self.unknown.labels(name).set(1 - sum(latest) / len(latest))
+        self._count_cache(name, version)
+
+    def _count_cache(self, name: str, version: LiveVersion) -> None:
+        now = (version.filters.hits, version.filters.misses)
+        before = self._cached.get(name, (0, 0))
+        self._cached[name] = now
+        self.cache.labels("hit").inc(max(now[0] - before[0], 0))
+        self.cache.labels("miss").inc(max(now[1] - before[1], 0))
+
+
+def share_between_processes(folder: Path) -> None:
+    """Let all processes that are started from now on add up their numbers, which start at 0."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.db"):
+        file.unlink()
+    os.environ[FOLDER] = str(folder)
+
+
+def forget_dead_processes() -> None:
+    """Drop the gauges of processes that were killed."""
+    folder = os.environ.get(FOLDER)
+    for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = file.stem.rsplit("_", 1)[-1]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            mark_process_dead(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,150 @@
+"""Answers in raw ids and plain values, as JSON holds them; on demand with what they were made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tamis.errors import SettingError, TamisError, UnknownColumnError
+from tamis.recommender.candidates import Candidates
+from tamis.recommender.recommender import Recommender
+from tamis.serving.answering import Answered
+from tamis.serving.asked_users import AskedUser
+from tamis.serving.live_version import LiveVersion
+
+
+def lists_told(
+    version: LiveVersion, users: Sequence[AskedUser], answered: Answered, show: Sequence[str], *, explain: bool
+) -> list[dict[str, Any]]:
+    """One entry per user: the items, best first, and why there are none.
+
+    Raises:
+        SettingError: there are no item columns to show.
+        UnknownColumnError: the items do not have one of `show`.
+    """
+    check_show(version.recommender, show)
+    told = []
+    for query, user in enumerate(users):
+        row = int(answered.queries.users[query])
+        entry: dict[str, Any] = {
+            "user": user.id,
+            "known": row >= 0,
+            "version": version.name,
+            "items": items_told(version.recommender, answered.lists, query, show, explain=explain),
+        }
+        if not entry["items"]:
+            entry["reason"] = answered.allowed.reason(query) or "no source has a candidate that the filters let pass"
+        if explain:
+            entry["explanation"] = _explanation(version.recommender, answered, query)
+        told.append(entry)
+    return told
+
+
+def items_told(
+    recommender: Recommender, lists: Candidates, query: int, show: Sequence[str], *, explain: bool = False
+) -> list[dict[str, Any]]:
+    """The items of one list with their scores."""
+    rows = lists.items[query]
+    places = np.flatnonzero(rows >= 0)
+    rows = rows[places]
+    names = recommender.source_names
+    ids = recommender.catalogue.ids.gather(rows).to_list()
+    columns = {name: recommender.catalogue.columns[name].gather(rows).to_list() for name in show}
+    features = _decoded(recommender, recommender.catalogue.features[rows]) if explain else None
+    ranking = None if lists.ranking is None else lists.ranking[query]
+    told = []
+    for number, (item, place) in enumerate(zip(ids, places.tolist(), strict=True)):
+        bits = int(lists.found_by[query, place])
+        entry: dict[str, Any] = {
+            "id": item,
+            "rank": number + 1,
+            "score": _number(lists.scores[query, place]),
+            "retrieval_score": _number(lists.retrieval[query, place]),
+            "sources": [name for i, name in enumerate(names) if bits >> i & 1],
+        }
+        if ranking is not None:
+            entry["ranking"] = dict(zip(recommender.targets, map(_number, ranking[place].tolist()), strict=True))
+        if show:
+            entry["columns"] = {name: plain(values[number]) for name, values in columns.items()}
+        if features is not None:
+            entry["features"] = {name: plain(values[number]) for name, values in features.items()}
+        told.append(entry)
+    return told
+
+
+def check_show(recommender: Recommender, show: Sequence[str]) -> None:
+    """Refuse columns that the items do not have.
+
+    Raises:
+        SettingError: there are no item columns at all.
+        UnknownColumnError: names the nearest.
+    """
+    known = recommender.catalogue.columns.columns
+    if show and not known:
+        raise SettingError("show: the bundle has no item columns to show. Fit the recommender with `items`.")
+    for name in show:
+        if name not in known:
+            raise UnknownColumnError(name, known, where="show")
+
+
+def _explanation(recommender: Recommender, answered: Answered, query: int) -> dict[str, Any]:
+    """The stages of one list: what the features were, what the filters left, how many candidates went on."""
+    for_all = answered.allowed.for_all
+    features = None
+    if answered.queries.has_features[query]:
+        row = _decoded(recommender, answered.queries.features[[query]])
+        features = {name: plain(values[0]) for name, values in row.items()}
+    return {
+        "features": features,
+        "num_seen": len(answered.queries.seen[query]),
+        "filters": {
+            "on_offer": for_all.num_offered,
+            "left": for_all.num_left,
+            "leave_each": dict(for_all.left),
+            "take_out": {name: int(counts[query]) for name, counts in answered.allowed.excluded.items()},
+        },
+        "num_candidates": answered.num_candidates,
+        "num_ranked": answered.num_ranked,
+        "ordering": [repr(step) for step in recommender.ordering] or ["ByScore()"],
+    }
+
+
+def _decoded(recommender: Recommender, frame: pl.DataFrame) -> Mapping[str, list[Any]]:
+    """Encoded columns with raw values in place of codes, where codes stand for values."""
+    return {name: _raw(recommender, frame[name]) for name in frame.columns}
+
+
+def _raw(recommender: Recommender, column: pl.Series) -> list[Any]:
+    flat = column.explode() if column.dtype == pl.List else column
+    if not flat.dtype.is_integer():
+        return column.to_list()
+    try:
+        values = recommender.workflow.decode(column.name, flat).to_list()
+    except TamisError:  # a number that is no code, or whose op keeps no vocabulary
+        return column.to_list()
+    if column.dtype != pl.List:
+        return values
+    table = dict(zip(flat.to_list(), values, strict=True))
+    return [None if one is None else [table[code] for code in one] for one in column.to_list()]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: no NaN, no arrays."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | pl.Series):
+        return [plain(one) for one in value]
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    return str(value)
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,135 @@
+"""The processes of a server: one, or several that share a port and are replaced when they die."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from tamis.errors import SettingError, TamisError
+from tamis.folders import read_manifest
+from tamis.recommender.recommender_folder import KIND, VERSION
+from tamis.serving.logs import set_up_logs
+from tamis.serving.metrics import forget_dead_processes, share_between_processes
+from tamis.serving.published import PublishedPlace
+from tamis.serving.service import state_folder
+from tamis.serving.settings import ServingSettings
+from tamis.serving.update_log import UpdateLog
+
+_LOG = logging.getLogger("tamis.serving")
+_PATH, _SETTINGS = "TAMIS_INTERNAL_PATH", "TAMIS_INTERNAL_SETTINGS"  # from the parent to its workers
+_SWITCH_S = 0.0005  # how long a thread keeps the interpreter: a short request must not wait for a long one's 5 ms
+
+
+def serve(path: str | Path, settings: ServingSettings) -> None:
+    """Answer until a signal ends it: requests that are at work are answered first.
+
+    Raises:
+        FormatError: nothing that can be served.
+        SettingError: the port is taken, or the folder for updates cannot be written.
+    """
+    set_up_logs(settings.log_level)
+    folder = Path(path).expanduser().absolute()
+    _check(folder, settings)
+    _LOG.info("settings", extra={"path": str(folder), "settings": settings.shown()})
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.api_key is None:
+        _LOG.warning("this server can be reached from elsewhere and asks for no key; set TAMIS_API_KEY to ask for one")
+    listening = _listening(settings)
+    _LOG.info("listening", extra={"url": f"http://{settings.host}:{listening.getsockname()[1]}"})
+    with listening:
+        if settings.workers == 1:
+            _serve_here(folder, settings, listening)
+        else:
+            _serve_in_workers(folder, settings, listening)
+
+
+def _check(folder: Path, settings: ServingSettings) -> None:
+    """What would make every worker fail shall fail once, and before the port is taken."""
+    if not PublishedPlace(folder).exists:
+        read_manifest(folder, kind=KIND, version=VERSION)
+    state = state_folder(folder, settings)
+    if state is not None:
+        log = UpdateLog(state)
+        log.forget_events(older_than_days=settings.event_days)
+        log.close()
+
+
+def _listening(settings: ServingSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((settings.host, settings.port))
+    except OSError as error:
+        found.close()
+        raise SettingError(
+            f"serve: {settings.host}:{settings.port} cannot be listened on ({error}). Give another --port."
+        ) from error
+    found.set_inheritable(True)
+    return found
+
+
+def _config(app: Any, settings: ServingSettings, *, factory: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=round(settings.grace_s),
+        timeout_keep_alive=75,
+        timeout_worker_healthcheck=30,
+    )
+
+
+def _serve_here(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
+    app = _loaded_app(folder, settings)
+    uvicorn.Server(_config(app, settings, factory=False)).run([listening])
+
+
+def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
+    os.environ[_PATH], os.environ[_SETTINGS] = str(folder), settings.model_dump_json()
+    with tempfile.TemporaryDirectory(prefix="tamis-metrics-") as shared:
+        share_between_processes(Path(shared))
+        Multiprocess(_config("tamis.serving.workers:worker_app", settings, factory=True), [listening]).run()
+
+
+def worker_app() -> Any:
+    """The app of a worker, by what its parent put into the environment.
+
+    Raises:
+        SystemExit: it cannot be made; the parent then ends too, as another worker would fail alike.
+    """
+    settings = ServingSettings(**json.loads(os.environ[_SETTINGS]))
+    set_up_logs(settings.log_level)
+    forget_dead_processes()
+    try:
+        return _loaded_app(Path(os.environ[_PATH]), settings)
+    except TamisError as error:
+        _LOG.error("%s", error)
+        sys.exit(3)
+
+
+def _loaded_app(folder: Path, settings: ServingSettings) -> Any:
+    from tamis.serving.app import create_app
+    from tamis.serving.service import Service
+
+    sys.setswitchinterval(_SWITCH_S)
+    service = Service(folder, settings)
+    _LOG.info("ready", extra={"version": service.live.served.state.current, "pid": os.getpid()})
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no collection has to walk through it
+    return create_app(service)
