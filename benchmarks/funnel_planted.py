@@ -132,7 +132,9 @@ def planted(num_rows: int, folder: Path, *, seed: int, model_seed: int, settings
 
 def _own_rows(planted: Planted, recommender: Recommender, ranker: Any, seed: int) -> dict[str, float]:
     """AUC within the slates of held-out clicks: the ranker's and the oracle's on the same rows."""
-    coded = planted.workflow.transform(planted.held_out()).select(planted.schema)
+    coded = planted.workflow.transform(planted.held_out()).select(planted.schema).compute()
+    known = planted.workflow.decode("user_id", coded["user_id"]).is_not_null()
+    coded = Dataset(coded.filter(known), schema=planted.schema)
     rows = slates(coded, recommender, planted.folder / "judged", num_negatives=20, seed=seed)
     scored = ranker.predict(rows).compute()
     users, items = (planted.workflow.decode(name, scored[name]).to_numpy() for name in ("user_id", "item_id"))

@@ -251,7 +251,7 @@ def serve(
         for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # before these load: requests have threads of their own
             os.environ.setdefault(name, "1")
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from tamis.serving.settings import pairs, read_settings
+        from tamis.serving.serving_settings import pairs, read_settings
         from tamis.serving.workers import serve as run
 
         given = {"host": host, "port": port, "workers": workers, "threads": threads, "timeout_ms": timeout_ms}

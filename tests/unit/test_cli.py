@@ -56,8 +56,8 @@ def test_seen_items_are_included_when_asked_for(trained: Path) -> None:
 
 def test_a_condition_narrows_the_list(trained: Path) -> None:
     asked = ["recommend", str(trained), "--user", "u0", "--k", "3", "--show", "title", "--json"]
-    found = RUNNER.invoke(cli, [*asked, "--where", "title == 'A toy for dogs'", "--include-seen"])
-    assert {row["title"] for row in json.loads(found.stdout)} == {"A toy for dogs"}
+    found = RUNNER.invoke(cli, [*asked, "--where", "title contains 'dogs'", "--include-seen"])
+    assert [" dogs," in row["title"] for row in json.loads(found.stdout)] == [True] * 3
 
 
 def test_a_condition_that_is_none_is_shown_with_the_place(trained: Path) -> None:

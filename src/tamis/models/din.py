@@ -99,7 +99,8 @@ class _DIN(Body):
         table, tables = self.table_of[history], self.plain.tables
         values = features[history + VALUES]
         check_whole(values, history)
-        check_codes(values, [table.num_rows], [history])
+        if not torch.compiler.is_exporting():
+            check_codes(values, [table.num_rows], [history])
         codes = padded(values, features[history + OFFSETS], self.max_length).long()
         rows = torch.cat([features[candidate].long()[:, None], codes], dim=1) + table.first
         vectors = tables(table.width, rows.flatten()).view(*rows.shape, table.width)

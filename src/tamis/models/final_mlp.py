@@ -124,6 +124,6 @@ class _FinalMLP(Body):
     def forward(self, features: Mapping[str, Tensor]) -> Reading:
         x = self.inputs(features)
         first, second = (stream(x, features) for stream in self.streams)
-        heads = (len(x), self.num_heads, -1)
+        heads = (x.shape[0], self.num_heads, -1)
         product = torch.einsum("bhi,hij,bhj->b", first.view(heads), self.bilinear, second.view(heads))
         return Reading(torch.cat([first, second], dim=1), product)

@@ -34,9 +34,15 @@ class FieldAttention(nn.Module):
         parts = self.query_key_value(fields).view(batch, num_fields, 3, self.num_heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [batch, heads, fields, head_dim]
         # The paper's scores are plain inner products, without the division by the root of the width.
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        mixed = _attended(query, key, value)
         added: Tensor = mixed.transpose(1, 2).flatten(2) + self.residual(fields)
         return F.relu(added)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():  # the fused operation would make the traced number of rows a constant
+        return torch.softmax(query @ key.transpose(2, 3), dim=3) @ value
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)
 
 
 class TargetAttention(nn.Module):

@@ -52,7 +52,7 @@ class CandidateRequest(Mapping[str, Tensor]):
     ) -> None:
         self.query, self.num_queries, self.catalogue, self.rows = query, num_queries, catalogue, rows
         self.tables, self.prepared = tables, prepared
-        self.width = len(rows) // max(num_queries, 1)
+        self.width = rows.shape[0] // max(num_queries, 1)  # no `len`: it would make a traced size a number
 
     def take(self, side: ItemSide) -> Tensor:
         """The candidates' values of an item side: [rows, ...], which the caller may overwrite."""
@@ -72,7 +72,7 @@ class CandidateRequest(Mapping[str, Tensor]):
     def repeated(self, query: Tensor) -> Tensor:
         """The queries' values for each of their candidates: [num_queries, ...] -> [rows, ...]."""
         spread = query[:, None].expand(self.num_queries, self.width, *query.shape[1:])
-        return spread.reshape(len(self.rows), *query.shape[1:])
+        return spread.reshape(self.rows.shape[0], *query.shape[1:])
 
     def __getitem__(self, name: str) -> Tensor:
         source, rows = (self.query, self._query_of_row()) if name in self.query else (self.catalogue, self.rows)

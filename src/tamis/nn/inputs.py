@@ -107,7 +107,9 @@ class Inputs(nn.Module):
 def _side_by_side(columns: list[Tensor]) -> Tensor:
     """Columns [batch] as one matrix [batch, columns]; views of one, as the loader's are, are not copied."""
     first = columns[0]
-    if len(columns) < 2 or len(first) < _WORTH_A_LOOK or torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # first: `len` would make a traced size a number
+        return torch.stack(columns, dim=1)
+    if len(columns) < 2 or len(first) < _WORTH_A_LOOK:
         return torch.stack(columns, dim=1)
     start, stride, dtype, storage = first.data_ptr(), first.stride(0), first.dtype, first.untyped_storage().data_ptr()
     step = columns[1].data_ptr() - start

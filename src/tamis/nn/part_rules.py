@@ -157,7 +157,7 @@ def _with_narrow(function: Function, x: Parts, other: Any, name: Any = None) -> 
     dims = 1 + len(x.trailing)  # of one row of the whole
     if not isinstance(narrow, Tensor) or narrow.dim() < dims or narrow.shape[-dims] != x.layout.width:
         return NotImplemented
-    if not by_query and (narrow.dim() > dims + 1 or (narrow.dim() == dims + 1 and len(narrow) != 1)):
+    if not by_query and (narrow.dim() > dims + 1 or (narrow.dim() == dims + 1 and narrow.shape[0] != 1)):
         return NotImplemented
 
     def columns(part: int) -> Tensor:

@@ -79,9 +79,9 @@ class Parts:
         self._whole: Tensor | None = None
 
     @property
-    def shape(self) -> torch.Size:
-        """Of the whole."""
-        return torch.Size([len(self.request.rows), self.layout.width, *self.trailing])
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole; no torch.Size, which would make a traced size a number."""
+        return self.request.rows.shape[0], self.layout.width, *self.trailing
 
     @property
     def is_query_only(self) -> bool:
@@ -132,7 +132,7 @@ class Parts:
         """A part where it lies in the whole, between zeros."""
         if len(self.layout.at[part]) == self.layout.width:  # alone, and in order
             return values
-        space = values.new_zeros(len(values), self.layout.width, *values.shape[2:])
+        space = values.new_zeros(values.shape[0], self.layout.width, *values.shape[2:])
         return space.index_copy_(1, self.places(part), values)
 
     def places(self, part: int) -> Tensor:

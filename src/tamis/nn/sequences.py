@@ -11,6 +11,8 @@ def padded(values: Tensor, offsets: Tensor, max_length: int | None = None) -> Te
 
     Shapes: values [values], offsets [rows + 1] -> [rows, longest list kept]
     """
+    if torch.compiler.is_exporting():
+        return _padded_in_a_graph(values, offsets, max_length)
     lengths = offsets.diff()
     starts = offsets[:-1]
     if max_length is not None:
@@ -23,3 +25,13 @@ def padded(values: Tensor, offsets: Tensor, max_length: int | None = None) -> Te
     if not len(values):
         return values.new_zeros(len(lengths), width)
     return values[at].masked_fill(~is_there, 0)
+
+
+def _padded_in_a_graph(values: Tensor, offsets: Tensor, max_length: int | None) -> Tensor:
+    """The same without a look into the tensors, so as wide as all values together, or as `max_length`."""
+    num_values = values.shape[0]
+    width = num_values if max_length is None else torch.sym_min(num_values, max_length)
+    starts = torch.maximum(offsets[:-1], offsets[1:] - width)
+    at = starts[:, None] + torch.arange(width, device=values.device)
+    found = torch.cat([values, values.new_zeros(1)])[at.clamp(max=num_values)]
+    return found.masked_fill(at >= offsets[1:, None], 0)

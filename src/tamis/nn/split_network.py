@@ -170,7 +170,7 @@ def _crossed(candidate: Tensor, query: Tensor) -> Tensor:
     """Products of [..., fields, dim] of candidates with those of their queries."""
     if candidate.dim() == 3:  # one query: one product of two matrices
         flat = candidate.flatten(0, 1) @ query[0].T
-        return flat.view(len(candidate), -1, query.shape[1])
+        return flat.view(candidate.shape[0], -1, query.shape[1])
     queries, width, fields, _ = candidate.shape
     return (candidate.flatten(1, 2) @ query[:, 0].transpose(1, 2)).view(queries, width, fields, -1)
 
@@ -178,7 +178,7 @@ def _crossed(candidate: Tensor, query: Tensor) -> Tensor:
 def _among(fields: Tensor, pairs: Tensor) -> Tensor:
     """Products of fields of one side with each other: [n, fields, dim] -> [n, pairs]."""
     if not len(pairs):
-        return fields.new_empty(len(fields), 0)
+        return fields.new_empty(fields.shape[0], 0)
     return (fields @ fields.transpose(1, 2)).flatten(1).index_select(1, pairs)
 
 

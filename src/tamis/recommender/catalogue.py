@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -84,6 +84,24 @@ class Catalogue:
         self._rows = IdRows(pl.concat([self.ids, ids.filter(pl.Series(is_new)).cast(self.ids.dtype)]))
         self.version += 1
         return rows
+
+    def offers(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of these rows are on offer; row -1 is not."""
+        found: NDArray[np.bool_] = (rows >= 0) & self.is_offered[rows] if len(self) else np.zeros(len(rows), np.bool_)
+        return found
+
+    def state(self) -> tuple[Any, ...]:
+        """All that `upsert` changes, for `restore`."""
+        return self.counts, self.is_offered, self.features, self.columns, self._rows
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Be again as `state` was."""
+        self.counts, self.is_offered, self.features, self.columns, self._rows = state
+        self.version += 1
+
+    def call_ids(self, name: str) -> None:
+        """Let the raw ids go by this name, in conditions say."""
+        self._rows.ids = self._rows.ids.alias(name)
 
     def remove(self, rows: Rows) -> None:
         """Offer these items no more."""

@@ -27,6 +27,7 @@ class IdRows:
         self._order: Rows = ids.arg_sort().to_numpy().astype(np.int64)
         self._sorted = ids.gather(self._order)
         self._numbers = self._sorted.to_numpy() if ids.dtype.is_integer() else None
+        self._is_plain = ids.dtype.is_integer() or ids.dtype == pl.String  # Python orders these as Polars does
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -35,7 +36,7 @@ class IdRows:
         """Rows of ids of the same dtype, in the order asked for; -1 for unknown ones and nulls."""
         if not len(self) or not len(asked) or asked.null_count() == len(asked):
             return np.full(len(asked), -1, np.int64)
-        if len(asked) <= _FEW:
+        if len(asked) <= _FEW and self._is_plain:
             return np.array([-1 if one is None else self._row_of(one) for one in asked.to_list()], np.int64)
         wanted = asked.fill_null(asked.drop_nulls()[0])
         places = self._places(wanted).clip(max=len(self) - 1)

@@ -160,6 +160,7 @@ class Recommender:
         schema = workflow.output_schema
         self.user_id = id_column(schema, Tags.USER_ID, "user")
         self.item_id = id_column(schema, Tags.ITEM_ID, "item")
+        catalogue.call_ids(self.item_id)  # a folder does not keep the name
         if self.ranker is not None:
             self.ranker.check_items(catalogue)
         towers = [source for source in self.sources if isinstance(source, Retrieval)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tamis.errors import SettingError
@@ -77,8 +78,8 @@ class Source(ABC):
             allow: the only items that may come back.
         """
 
-    def check_upsert(self, num_new: int) -> None:  # noqa: B027 # most sources know nothing of new items
-        """Refuse, before anything changes, items that it could not take in."""
+    def check_upsert(self, num_new: int, features: pl.DataFrame) -> None:  # noqa: B027 # most know nothing of new items
+        """Refuse, before anything changes, items that it could not take in; of their encoded features, one row each."""
 
     def upsert(self, catalogue: Catalogue, rows: Rows) -> None:  # noqa: B027
         """Take in items that are new or changed."""

@@ -63,7 +63,6 @@ class Answered:
         degraded: one of `LEVELS`, or None for a whole answer.
         num_candidates: found for each request, at most.
         num_ranked: of these, how many the ranker looked at.
-        filter_ms: of the retrieval, what the filters took.
     """
 
     queries: Queries
@@ -166,9 +165,9 @@ def popular_candidates(version: LiveVersion, queries: Queries, allowed: Allowed,
         gone = np.zeros(0, np.int64) if allowed.exclude is None else allowed.exclude[query]
         first = popular[: k + len(gone)]
         lists.append(first[~np.isin(first, gone)][:k])
-    shape = (len(queries), 0)
-    scores = np.zeros(shape, np.float32)
-    nobody = Candidates(np.zeros(shape, np.int64), scores, np.zeros(shape, np.int64), scores)
+    shape = (len(queries), max([1, *map(len, lists)]))
+    scores = np.full(shape, -np.inf, np.float32)
+    nobody = Candidates(np.full(shape, -1, np.int64), scores, np.zeros(shape, np.int64), scores.copy())
     bit = len(version.recommender.sources)
     return nobody.filled(np.arange(len(queries)), lists, popularity(catalogue), bit=bit)
 

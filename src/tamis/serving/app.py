@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from tamis import __version__
 from tamis.serving import routes_answers, routes_state, routes_updates
 from tamis.serving.admission import Admission
+from tamis.serving.app_parts import Parts
 from tamis.serving.http_errors import answer_errors
 from tamis.serving.middleware import RequestFrame
-from tamis.serving.parts import Parts
 from tamis.serving.service import Service
 
 _UPDATE_QUEUE = 64  # updates wait for the disk, one after the other
@@ -24,7 +24,7 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings
     app = FastAPI(
         title="Tamis",
-        version=__version__,
+        version=version("tamis"),
         summary="Recommendations out of a bundle.",
         lifespan=_lifespan,
         docs_url=None,

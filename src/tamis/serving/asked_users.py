@@ -56,10 +56,11 @@ class UserQueries:
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing.
         """
-        groups: dict[tuple[str, ...], list[int]] = {}
+        groups: dict[tuple[tuple[str, type], ...], list[int]] = {}
         known = [self._features(user, state) for user, state in zip(users, states, strict=True)]
         for place, features in enumerate(known):
-            groups.setdefault(tuple(sorted(features)), []).append(place)
+            of_kind = tuple((name, type(features[name])) for name in sorted(features))
+            groups.setdefault(of_kind, []).append(place)  # a frame's column holds values of one kind
         parts = [
             self._same_columns([users[i].id for i in at], [known[i] for i in at], context) for at in groups.values()
         ]

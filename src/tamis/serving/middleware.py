@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tamis.serving.logs import REQUEST_ID
-from tamis.serving.metrics import ServingMetrics
+from tamis.serving.serving_metrics import ServingMetrics
 
 _LOG = logging.getLogger("tamis.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -155,8 +155,6 @@ class PublishedPlace:
             Recommender.load(bundle)
             return bundle.name
         version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{identity_of(bundle)[:_CHECKSUM_LETTERS]}"
-        if self.path_of(version).is_dir():  # twice within a second
-            return version
         (self.folder / VERSIONS).mkdir(parents=True, exist_ok=True)
         fresh = self.folder / VERSIONS / f".{version}.{uuid.uuid4().hex[:8]}"
         try:
@@ -164,7 +162,8 @@ class PublishedPlace:
                 shutil.copytree(bundle, fresh)
             Recommender.load(fresh)
             _flush(fresh)
-            fresh.rename(self.path_of(version))
+            if not self.path_of(version).is_dir():  # the same bundle, twice within a second
+                fresh.rename(self.path_of(version))
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -9,26 +10,55 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictFloat,
     StrictInt,
-    StrictStr,
     model_validator,
 )
 
 MAX_USERS, MAX_K, MAX_CANDIDATES = 256, 500, 5000
 MAX_ITEMS, MAX_EVENTS, MAX_EXCLUDE, MAX_RANKED_ITEMS = 1000, 1000, 10_000, 5000
 MAX_FILTERS, MAX_FILTER_LETTERS, MAX_COLUMNS, MAX_LIST, MAX_TEXT = 20, 2000, 200, 1000, 10_000
+_MAX_ID_LETTERS = 500
 
-RawIdField: TypeAlias = (
-    Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[StrictStr, Field(max_length=500)]
-)
-Text: TypeAlias = Annotated[StrictStr, Field(max_length=MAX_TEXT)]
-Number: TypeAlias = (
-    Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[StrictFloat, Field(allow_inf_nan=False)]
-)
-Scalar: TypeAlias = Text | Number | StrictBool | None
-RawValue: TypeAlias = Scalar | Annotated[list[Scalar], Field(max_length=MAX_LIST)]
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
+
+def _raw_id(value: Any) -> int | str:
+    if isinstance(value, str) and len(value) <= _MAX_ID_LETTERS:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and _LOWEST <= value <= _HIGHEST:
+        return value
+    raise ValueError(f"give a whole number of 64 bits, or a text of up to {_MAX_ID_LETTERS} letters")
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, int) and _LOWEST <= value <= _HIGHEST:
+        return value
+    raise ValueError(
+        f"give a finite number of 64 bits, a text of up to {MAX_TEXT:,} letters, true, false, null, or a list of up to "
+        f"{MAX_LIST:,} of them"
+    )
+
+
+def _raw_value(value: Any) -> Any:
+    if isinstance(value, list) and len(value) <= MAX_LIST:
+        return [_scalar(one) for one in value]
+    return _scalar(value)
+
+
+Scalar: TypeAlias = int | float | str | bool | None
+RawIdField: TypeAlias = Annotated[int | str, PlainValidator(_raw_id, json_schema_input_type=int | str)]
+RawValue: TypeAlias = Annotated[
+    Scalar | list[Scalar], PlainValidator(_raw_value, json_schema_input_type=Scalar | list[Scalar])
+]
 Columns: TypeAlias = Annotated[dict[Annotated[str, Field(max_length=500)], RawValue], Field(max_length=MAX_COLUMNS)]
 Condition: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_FILTER_LETTERS)]
 ColumnName: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tamis.serving.app_parts import parts_of
 from tamis.serving.json_route import answered
-from tamis.serving.metrics import CONTENT_TYPE
-from tamis.serving.parts import parts_of
+from tamis.serving.serving_metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["state"])
 

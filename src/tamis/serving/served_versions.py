@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -139,8 +140,10 @@ class ServedVersions:
             return
         old = self.served
         self.served = self._settled(place, state, old)  # one assignment: a request sees the old or the new
-        if self.served.state != old.state:
-            _LOG.info("serving %s", _in_words(self.served.state))
+        if self.served.versions.keys() != old.versions.keys():
+            del old
+            gc.collect()  # a version's parts point at each other, and there may be gigabytes of them
+        _LOG.info("serving %s", _in_words(self.served.state))
 
     def _settled(self, place: PublishedPlace, state: PublishedState, old: Served) -> Served:
         """What can be served of a state: versions that fail are left out, the current one is then the old one."""

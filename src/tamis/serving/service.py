@@ -16,7 +16,6 @@ from tamis.recommender.golden import Golden
 from tamis.serving.answering import LEVELS, Answered, Question, StageClock, answer
 from tamis.serving.asked_users import AskedUser
 from tamis.serving.live_version import LiveVersion
-from tamis.serving.metrics import ServingMetrics
 from tamis.serving.own_candidates import rank_own
 from tamis.serving.published import PublishedPlace
 from tamis.serving.request_models import (
@@ -29,7 +28,8 @@ from tamis.serving.request_models import (
 )
 from tamis.serving.score_drift import ScoreDrift, training_scores
 from tamis.serving.served_versions import ServedVersions
-from tamis.serving.settings import ServingSettings
+from tamis.serving.serving_metrics import ServingMetrics
+from tamis.serving.serving_settings import ServingSettings
 from tamis.serving.shadow import Shadow
 from tamis.serving.similar import similar_lists
 from tamis.serving.telling import check_show, items_told, lists_told

@@ -10,7 +10,7 @@ from typing import Any
 
 from tamis.serving.answering import Question, answer
 from tamis.serving.live_version import LiveVersion
-from tamis.serving.metrics import ServingMetrics
+from tamis.serving.serving_metrics import ServingMetrics
 from tamis.serving.telling import items_told
 from tamis.serving.update_log import UpdateLog
 

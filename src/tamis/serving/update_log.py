@@ -268,7 +268,7 @@ def _refusal(error: sqlite3.OperationalError, folder: Path) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return DiskFullError(
-            f"updates: {folder} has no room for more ({error}). Nothing of this update was kept, and nothing earlier is "
-            "lost. Make room, then send it again."
+            f"updates: {folder} has no room for more ({error}). Nothing of this update was kept, and nothing earlier "
+            "is lost. Make room, then send it again."
         )
     return error

@@ -19,10 +19,10 @@ from tamis.errors import SettingError, TamisError
 from tamis.folders import read_manifest
 from tamis.recommender.recommender_folder import KIND, VERSION
 from tamis.serving.logs import set_up_logs
-from tamis.serving.metrics import forget_dead_processes, share_between_processes
 from tamis.serving.published import PublishedPlace
 from tamis.serving.service import state_folder
-from tamis.serving.settings import ServingSettings
+from tamis.serving.serving_metrics import forget_dead_processes, share_between_processes
+from tamis.serving.serving_settings import ServingSettings
 from tamis.serving.update_log import UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
@@ -131,5 +131,6 @@ def _loaded_app(folder: Path, settings: ServingSettings) -> Any:
     service = Service(folder, settings)
     _LOG.info("ready", extra={"version": service.live.served.state.current, "pid": os.getpid()})
     gc.collect()
-    gc.freeze()  # what was loaded stays: no collection has to walk through it
+    if not PublishedPlace(folder).exists:
+        gc.freeze()  # what was loaded stays: no collection has to walk through it
     return create_app(service)

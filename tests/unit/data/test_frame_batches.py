@@ -7,7 +7,7 @@ import torch
 from tamis import Dataset, Loader, Tags
 from tamis.data.frame_batches import frame_batches
 from tamis.errors import DataError, UnknownColumnError
-from tamis.schema import ColumnSchema, Domain, Schema
+from tamis.schema import ColumnSchema, Schema
 
 FRAME = pl.DataFrame(
     {
@@ -36,7 +36,7 @@ def test_the_batches_are_those_of_a_loader(batch_size: int) -> None:
 
 
 def test_the_domain_of_a_column_decides_on_its_tensor_as_in_a_loader() -> None:
-    schema = Schema([ColumnSchema("code", "int64", tags=[Tags.CATEGORICAL]).with_domain(Domain(0, 9))])
+    schema = Schema([ColumnSchema("code", "int64", tags=[Tags.CATEGORICAL]).with_domain(9)])
     (batch,) = frame_batches(FRAME, schema, 10)
     (loaded,) = Loader(Dataset(FRAME, schema=schema), 10, shuffle=False)
     assert batch.features["code"].dtype == loaded.features["code"].dtype == torch.int32

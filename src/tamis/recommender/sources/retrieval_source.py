@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tamis.errors import DataError, NotFittedError
@@ -109,8 +110,8 @@ class Retrieval(Source):
         """Item vectors: [rows, dim]."""
         return self._vectors(catalogue, rows)
 
-    def check_upsert(self, num_new: int) -> None:
-        """Refuse new items where the item tower reads nothing but the id.
+    def check_upsert(self, num_new: int, features: pl.DataFrame) -> None:
+        """Refuse new items where the item tower reads nothing but the id, and those that get no finite vector.
 
         Raises:
             DataError: see above.
@@ -120,6 +121,13 @@ class Retrieval(Source):
             raise DataError(
                 f"upsert_items: the item tower of the source {self.name!r} reads nothing but {reads[0]!r}, so it can "
                 f"say nothing of {num_new:,} new items. Train a TwoTowerModel with item features."
+            )
+        vectors = np.asarray(self.candidate_encoder.encode(features.select(reads)))
+        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(wrong):
+            raise DataError(
+                f"upsert_items: the item in row {wrong[0]} gets no finite vector of the source {self.name!r}. Look for "
+                "numbers that are far too large among its features."
             )
 
     def upsert(self, catalogue: Catalogue, rows: Rows) -> None:

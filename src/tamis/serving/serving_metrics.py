@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from tamis.recommender.sources.retrieval_source import Retrieval
@@ -23,49 +24,52 @@ _BUCKETS = tuple(ms / 1000 for ms in _MS)
 _SHARES = tuple(i / 10 for i in range(11))
 _WINDOW = 1000
 
+disable_created_metrics()  # type: ignore[no-untyped-call] # a line more for each number, which nobody reads
+
 
 class ServingMetrics:
     """Counters and gauges of one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        here = {"registry": self.registry}
-        self.requests = Counter("tamis_requests", "Requests by route and status.", ["route", "status"], **here)
-        self.request_s = Histogram("tamis_request_seconds", "Whole requests.", ["route"], buckets=_BUCKETS, **here)
-        self.stage_s = Histogram(
-            "tamis_stage_seconds", "Stages of requests.", ["stage", "version"], buckets=_BUCKETS, **here
-        )
-        self.lists = Counter(
-            "tamis_lists", "Lists given, and whether the user was known.", ["version", "known"], **here
-        )
-        self.degraded = Counter(
-            "tamis_degraded", "Answers made simpler for lack of time.", ["level", "version"], **here
-        )
-        self.cache = Counter("tamis_filter_cache", "Filters found in memory or evaluated.", ["result"], **here)
-        self.updates = Counter("tamis_updates", "Updates taken.", ["kind"], **here)
-        self.in_work = Gauge("tamis_in_work", "Requests at work or waiting.", multiprocess_mode="livesum", **here)
-        per_process = {"multiprocess_mode": "livemax", **here}
-        self.unknown = Gauge("tamis_unknown_user_share", "Of the last 1,000 lists.", ["version"], **per_process)
-        self.drift = Gauge(
-            "tamis_score_drift", "Population stability index of scores against training.", ["version"], **per_process
-        )
-        self.info = Gauge("tamis_version_info", "1 for versions that are served.", ["version", "role"], **per_process)
-        self.failed = Gauge("tamis_failed_versions", "Published versions that stay off.", **per_process)
-        self.items = Gauge("tamis_items", "Items on offer.", ["version"], **per_process)
-        self.index_items = Gauge("tamis_index_items", "Vectors in an index.", ["version", "source"], **per_process)
-        self.index_recall = Gauge("tamis_index_recall", "As it was measured.", ["version", "source"], **per_process)
-        self.refused = Gauge("tamis_refused_updates", "That a version could not take.", ["version"], **per_process)
+        self.requests = self._counter("requests", "Requests by route and status.", "route", "status")
+        self.request_s = self._seconds("request_seconds", "Whole requests.", "route")
+        self.stage_s = self._seconds("stage_seconds", "Stages of requests.", "stage", "version")
+        self.lists = self._counter("lists", "Lists given, and whether the user was known.", "version", "known")
+        self.degraded = self._counter("degraded", "Answers made simpler for lack of time.", "level", "version")
+        self.cache = self._counter("filter_cache", "Filters found in memory or evaluated.", "result")
+        self.updates = self._counter("updates", "Updates taken.", "kind")
+        self.in_work = self._gauge("in_work", "Requests at work or waiting.", mode="livesum")
+        self.unknown = self._gauge("unknown_user_share", "Of the last 1,000 lists.", "version")
+        self.drift = self._gauge("score_drift", "Population stability index of scores against training.", "version")
+        self.info = self._gauge("version_info", "1 for versions that are served.", "version", "role")
+        self.failed = self._gauge("failed_versions", "Published versions that stay off.")
+        self.items = self._gauge("items", "Items on offer.", "version")
+        self.index_items = self._gauge("index_items", "Vectors in an index.", "version", "source")
+        self.index_recall = self._gauge("index_recall", "As it was measured.", "version", "source")
+        self.refused = self._gauge("refused_updates", "That a version could not take.", "version")
+        self.shadow_s = self._seconds("shadow_seconds", "Answers of the shadow.", "version")
         self.shadow_overlap = Histogram(
-            "tamis_shadow_overlap", "Share of a list that the shadow gives too.", ["version"], buckets=_SHARES, **here
-        )
-        self.shadow_s = Histogram(
-            "tamis_shadow_seconds", "Answers of the shadow.", ["version"], buckets=_BUCKETS, **here
+            "tamis_shadow_overlap",
+            "Share of a list that the shadow gives too.",
+            ["version"],
+            buckets=_SHARES,
+            registry=self.registry,
         )
         self._drifts: dict[str, ScoreDrift] = {}
         self._known: dict[str, deque[bool]] = {}
         self._roles: set[tuple[str, str]] = set()
         self._cached: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"tamis_{name}", what, labels, registry=self.registry)
+
+    def _seconds(self, name: str, what: str, *labels: str) -> Histogram:
+        return Histogram(f"tamis_{name}", what, labels, buckets=_BUCKETS, registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str, mode: Literal["livemax", "livesum"] = "livemax") -> Gauge:
+        return Gauge(f"tamis_{name}", what, labels, registry=self.registry, multiprocess_mode=mode)
 
     def watch(self, version: str, drift: ScoreDrift) -> None:
         """Compare a version's scores from now on."""
@@ -93,7 +97,7 @@ class ServingMetrics:
         if FOLDER not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
     def _look_at(self, served: Served) -> None:
@@ -153,7 +157,7 @@ def forget_dead_processes() -> None:
     for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
         pid = file.stem.rsplit("_", 1)[-1]
         if pid.isdigit() and not _is_alive(int(pid)):
-            mark_process_dead(int(pid))
+            mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,0 +1,35 @@
+import datetime as dt
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tamis.recommender.id_rows import IdRows
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+
+
+def by_hand(ids: list[object], asked: list[object]) -> list[int]:
+    return [ids.index(one) if one is not None and one in ids else -1 for one in asked]
+
+
+@pytest.mark.parametrize("length", [3, 30], ids=["few", "many"])
+@pytest.mark.parametrize(("dtype", "values"), [(pl.Int64, st.integers(-50, 50)), (pl.String, TEXT)], ids=["int", "str"])
+@settings(deadline=None)  # other builds share the machine
+@given(data=st.data())
+def test_rows_are_those_of_a_look_through_the_list(data, dtype, values, length: int) -> None:
+    """Few ids and many go different ways."""
+    ids = data.draw(st.lists(values, unique=True, max_size=40))
+    asked = data.draw(st.lists(st.none() | values | st.sampled_from(ids or [None]), min_size=length, max_size=length))
+    found = IdRows(pl.Series("id", ids, dtype=dtype)).rows_of(pl.Series("id", asked, dtype=dtype))
+    assert found.tolist() == by_hand(ids, asked)
+
+
+@pytest.mark.parametrize("times", [1, 20])
+def test_ids_that_python_orders_otherwise_are_found_too(times: int) -> None:
+    sizes = pl.Series("id", ["s", "m", "l"], dtype=pl.Enum(["s", "m", "l"]))
+    assert IdRows(sizes).rows_of(sizes.reverse()).tolist() == [2, 1, 0]
+    days = [dt.date(2026, 1, 2), dt.date(2026, 1, 1)]
+    asked = pl.Series([days[1], dt.date(2027, 1, 1), days[0]] * times)
+    assert IdRows(pl.Series("id", days)).rows_of(asked).tolist() == [1, -1, 0] * times
