@@ -18,8 +18,17 @@ import polars as pl
 import tamis
 from funnel_rows import REQUEST, TARGET, slates
 from tamis import Adam, Dataset, EmbeddingOptions, MLPBlock, Recommender, Tags, Workflow
-from tamis.ops import AddTags, Categorify, HistorySequence, ListSlice, Rename
-from tamis.ops import TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
+from tamis.ops import (
+    AddTags,
+    Categorify,
+    HistorySequence,
+    ListSlice,
+    Rename,
+    TagAsItemFeatures,
+    TagAsItemID,
+    TagAsUserFeatures,
+    TagAsUserID,
+)
 from tamis.recommender.ordering import Weighted
 from tamis.recommender.sources.retrieval_source import Retrieval
 

@@ -1,9 +1,9 @@
 """Two stages on synthetic Ali-CCP with a planted truth, beside its oracle.
 
-Rows are independent draws, so one half of the training rows may play the past: retrieval learns from the first half, the
-ranker from the second half's clicks among that retrieval's candidates, and retrieval then once more from both. A
-held-out click was shown and then taken, so what orders the list is the chance of both: that is what slates of clicks and
-candidates teach. A ranker of logged impressions knows the second alone; it is measured beside it, by its AUC.
+Rows are independent draws, so one half of the training rows may play the past: retrieval learns from the first half,
+the ranker from the second half's clicks among that retrieval's candidates, and retrieval then once more from both. A
+held-out click was shown and then taken, so what orders the list is the chance of both: that is what slates of clicks
+and candidates teach. A ranker of logged impressions knows the second alone; it is measured beside it, by its AUC.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import polars as pl
 import tamis
 from funnel_rows import REQUEST, TARGET, slates
 from tamis import AUC, Adam, Dataset, EmbeddingOptions, MLPBlock, Recommender, Tags, Workflow, datasets
-
 from tamis.datasets.planted import PlantedWorld
 from tamis.evaluation.order_metrics import GAUC
 from tamis.evaluation.ranking_metrics import measure_rows
@@ -38,9 +37,9 @@ class Settings:
     quota: int = 100
     requests: int = 300_000  # slates that the ranker learns from, at most
     num_negatives: int = 20
-    ranker_epochs: int = 1
+    ranker_epochs: int = 2
     ranker_rate: float = 0.002
-    retrieval_weight: float = 1.0  # of the retrieval score beside the ranker's
+    retrieval_weight: float = 3.0  # of the retrieval score beside the ranker's
     judged: int = 20_000  # users
 
 
@@ -81,6 +80,12 @@ class Planted:
         ranker.fit(learned, batch_size=4096, epochs=self.settings.ranker_epochs, seed=seed, verbose=False)
         return ranker
 
+    def recommender(self, ranker: Any, weight: float) -> Recommender:
+        """Both stages by the last retrieval."""
+        ordering = Weighted({TARGET: 1.0, "retrieval": weight})
+        both = Recommender([self.source], filters=(), ranker=ranker, ordering=ordering)
+        return both.fit(self.workflow, self.all)
+
     def true_scores(self, users: Any, items: Any) -> Any:
         """Log-probability of the next click, pair by pair."""
         users, items = np.asarray(users), np.asarray(items)
@@ -102,8 +107,17 @@ class Planted:
         return Dataset(clicks.join(users, on="user_id", how="semi", maintain_order="left").collect())
 
 
-def planted(num_rows: int, folder: Path, *, seed: int, model_seed: int, settings: Settings) -> dict[str, Any]:
-    """All figures of a world."""
+def planted(
+    num_rows: int,
+    folder: Path,
+    *,
+    seed: int,
+    model_seed: int,
+    settings: Settings | None = None,
+    weights: tuple[float, ...] = (),
+) -> dict[str, Any]:
+    """All figures of a world; the funnel also by other weights of the retrieval score, to choose one."""
+    settings = settings or Settings()
     planted = Planted(num_rows, folder, seed=seed, settings=settings)
     start = time.perf_counter()
     first = planted.retrieval(planted.early, model_seed)
@@ -113,21 +127,19 @@ def planted(num_rows: int, folder: Path, *, seed: int, model_seed: int, settings
     )
     ranker = planted.ranker(learned, model_seed)
     planted.retrieval(planted.all, model_seed)
-    recommender = Recommender(
-        [planted.source],
-        filters=(),
-        ranker=ranker,
-        ordering=Weighted({TARGET: 1.0, "retrieval": settings.retrieval_weight}),
-    ).fit(planted.workflow, planted.all)
     fit_s = time.perf_counter() - start
-    funnel = recommender.funnel(
-        planted.held_out(),
-        oracle=lambda users: planted.world.best_items(np.asarray(users), 10),
-        oracle_scores=planted.true_scores,
-        verbose=False,
-    )
+    held_out = planted.held_out()
+    funnels = {}
+    for weight in weights or (settings.retrieval_weight,):
+        recommender = planted.recommender(ranker, weight)
+        funnels[weight] = recommender.funnel(
+            held_out,
+            oracle=lambda users: planted.world.best_items(np.asarray(users), 10),
+            oracle_scores=planted.true_scores,
+            verbose=False,
+        )
     own = _own_rows(planted, recommender, ranker, model_seed)
-    return {"funnel": funnel, "fit_s": fit_s, **own, **_impressions(planted, model_seed)}
+    return {"funnels": funnels, "fit_s": fit_s, "aucs": {**own, **_impressions(planted, model_seed)}}
 
 
 def _own_rows(planted: Planted, recommender: Recommender, ranker: Any, seed: int) -> dict[str, float]:

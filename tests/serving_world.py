@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from tamis import Popular
 from tamis.serving.app import create_app
 from tamis.serving.service import Service
 from tamis.serving.serving_settings import ServingSettings
@@ -39,6 +40,14 @@ def other_bundle() -> Path:
     """The same without a ranker: its answers look different."""
     folder = Path(mkdtemp(prefix="tamis-test-")) / "other"
     two_stages(ranker=None, context=None).save(folder)
+    return folder
+
+
+@cache
+def light_bundle() -> Path:
+    """Popular items alone: it loads in no time."""
+    folder = Path(mkdtemp(prefix="tamis-test-")) / "light"
+    two_stages([Popular(quota=20)], ranker=None, context=None).save(folder)
     return folder
 
 

@@ -20,6 +20,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+export = typer.Typer(help="Write a bundle's models in the formats of other servers.", no_args_is_help=True)
+cli.add_typer(export, name="export")
 _debug = False
 
 
@@ -64,13 +66,15 @@ def demo(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 42,
 ) -> None:
-    """The whole journey on synthetic data, or on MovieLens-1M: features, training, evaluation, ten items per user."""
+    """The whole journey on synthetic data, or on MovieLens-1M: both stages, their funnel, ten items per user."""
     with plain_errors():
-        from tamis.journey.demo import movielens_demo, synthetic_demo
-
         if data is None:
+            from tamis.journey.demo import synthetic_demo
+
             synthetic_demo(rows, output, epochs=epochs, seed=seed, say=say)
         else:
+            from tamis.journey.movielens_demo import movielens_demo
+
             movielens_demo(data, output, epochs=epochs, seed=seed, say=say)
 
 
@@ -284,6 +288,20 @@ def rollback(
         from tamis.serving.published import PublishedPlace, as_dict
 
         typer.echo(json.dumps(as_dict(PublishedPlace(place).rollback()), indent=2))
+
+
+@export.command("onnx")
+def export_onnx(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `Recommender.save` wrote.")],
+) -> None:
+    """Add towers and ranker as ONNX files to a bundle, so that a server needs no torch."""
+    with plain_errors():
+        from tamis.recommender.recommender import Recommender
+
+        folder = _bundle_in(bundle)
+        Recommender.load(folder, runtime="torch").save(folder, onnx=True)
+        Recommender.load(folder, runtime="onnx")  # answers the bundle's own requests
+        say(f"Added ONNX files to {folder}; its own requests are answered as before.")
 
 
 def _bundle_in(folder: Path) -> Path:

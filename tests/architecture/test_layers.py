@@ -41,7 +41,7 @@ LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files t
     "faiss": {"index/faiss.py", "index/faiss_structure.py"},
     "onnx": {"models/onnx_export.py"},
     "onnxscript": {"models/onnx_export.py"},
-    "onnxruntime": {"serving"},
+    "onnxruntime": {"serving", "models/onnx_export.py", "recommender/onnx_session.py"},
     "xgboost": {"models/xgboost_model.py"},
     "lightgbm": {"models/lightgbm_model.py"},
     "optuna": {"journey/trials.py"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
@@ -175,17 +176,26 @@ class SourcesConfig:
         item_item: of item-item weights over each user's history.
         popular: the most popular items.
         recent: the items that came last.
+        half_life: an item's votes in `item_item` count half for every so many later items of the history; all count
+            alike without. A few where the next item is asked for.
+        l2: of the weights of `item_item`: more of it for less data per item.
     """
 
     retrieval: int = 100
     item_item: int = 0
     popular: int = 0
     recent: int = 0
+    half_life: float | None = None
+    l2: float = 300.0
 
     def __post_init__(self) -> None:
         check_least("sources.retrieval", self.retrieval, 1)
         for name in ("item_item", "popular", "recent"):
             check_least(f"sources.{name}", getattr(self, name), 0)
+        for name in ("half_life", "l2"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise SettingError(f"sources.{name} is {value}. Choose a number above 0.")
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,7 @@ class RankingConfig:
 
     The ranker learns which of the candidates users take, on rows that the first stage was not trained on: first the
     retrieval model is trained on the rows before, then its candidates are made into rows, at last it is trained on all.
+    How much the first stage's score counts beside the ranker's is chosen on the validation rows.
 
     Args:
         kind: `"none"` leaves the first stage's order; else a model, `"dcn"` say.

@@ -15,7 +15,9 @@ from tamis.journey.console import Say, stage
 from tamis.journey.stages import build_model, build_sources, fit, graph, train_ranker
 from tamis.journey.tables import item_columns, split_rows
 from tamis.recommender.funnel import Funnel
+from tamis.recommender.ordering import Ordering
 from tamis.recommender.recommender import Recommender
+from tamis.recommender.stage_mix import Mix, choose_mix
 from tamis.training.history import History
 
 KIND, VERSION = "training", 1
@@ -65,10 +67,17 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             history = fit(model, config.training, coded, verbose=verbose)
             rate = history.last()["rows_per_s"]
             told(f"{type(model).__name__}, {history.num_epochs} epochs, {rate:,.0f} rows/s")
+        ordering: tuple[Ordering, ...] = ()
+        if ranker is not None:
+            with stage(say, "mix") as told:
+                known = Recommender(build_sources(model, config), ranker=ranker).fit(workflow, coded["train"])
+                mix = choose_mix(known, parts["valid"])
+                ordering = mix.ordering
+                told(mix_in_words(mix))
         with stage(say, "index", unit="items") as told:
             seen = Dataset([*coded["train"].files, *coded["valid"].files], schema=coded["train"].schema)
             sources = build_sources(model, config)
-            built = Recommender(sources, ranker=ranker).fit(workflow, seen, items=shown)
+            built = Recommender(sources, ranker=ranker, ordering=ordering).fit(workflow, seen, items=shown)
             index = sources[0].index
             told(f"{built.num_items:,} items in {type(index).__name__}, recall {index.recall:.3f}", built.num_items)
         with stage(say, "evaluate", unit="users") as told:
@@ -78,7 +87,9 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
         if ranker is not None:
             with stage(say, "funnel", unit="users") as told:
                 funnel = built.funnel(parts["test"], verbose=verbose)
-                told(in_words(funnel), funnel.num_users)
+                told(f"{funnel.num_users:,} users x {built.num_items:,} items", funnel.num_users)
+            for line in in_words(funnel):
+                say(f"  {line}")
             funnel.to_html(folder / "funnel.html")
             funnel.to_json(folder / "funnel.json")
         built.save(folder / "recommender", metrics=metrics)
@@ -108,13 +119,32 @@ def compared(metrics: dict[str, float]) -> str:
     return ", ".join(told)
 
 
-def in_words(funnel: Funnel) -> str:
-    """What the second stage adds to the first, with its interval."""
+def in_words(funnel: Funnel) -> list[str]:
+    """What is served with its interval, what stands beside it, and what the second stage adds to the first."""
     metric = funnel.metrics[0]
     found, gain = funnel.value("funnel", metric), funnel.difference("funnel", "retrieval", metric)
+    first, popular = (funnel.value(name, metric).value for name in ("retrieval", "popularity"))
+    lines = [
+        f"{metric} {found.value:.4f} ({found.low:.4f} to {found.high:.4f}); first stage alone {first:.4f}, "
+        f"popularity {popular:.4f}",
+        f"the second stage adds {gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+        + ("" if gain.low > 0 or gain.high < 0 else ", which may be chance"),
+    ]
+    if "oracle" in funnel.ceilings["ceiling"]:
+        best = funnel.value("oracle", metric).value
+        lines.append(
+            f"{found.value / best:.0%} of the best possible {metric} ({best:.4f}), first stage {first / best:.0%}"
+        )
+    return lines
+
+
+def mix_in_words(mix: Mix) -> str:
+    """Which order was best on validation rows, beside each stage's own."""
+    metric = mix.table.columns[1]
+    values = dict(mix.table.rows())
     return (
-        f"{metric} {found.value:.4f} ({found.low:.4f} to {found.high:.4f}); beside the first stage alone {gain.value:+.4f} "
-        f"({gain.low:+.4f} to {gain.high:+.4f})"
+        f"{mix.name}: {metric} {values[mix.name]:.4f} on validation rows (retrieval {values['retrieval']:.4f}, "
+        f"ranker {values['ranker']:.4f})"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,12 @@ def fit(
 def build_sources(model: RetrievalModel, config: TrainConfig) -> tuple[Retrieval, *tuple[Source, ...]]:
     """The sources of a configuration, the retrieval model's first; a quota is at most the whole catalogue."""
     quotas, num_items = config.sources, len(model.fitted_items())
-    kinds = {"item_item": ItemItem, "popular": Popular, "recent": Recent}
-    others = [kind(quota=min(quota, num_items)) for name, kind in kinds.items() if (quota := getattr(quotas, name))]
+    kinds: dict[str, Callable[..., Source]] = {
+        "item_item": partial(ItemItem, half_life=quotas.half_life, l2=quotas.l2),
+        "popular": Popular,
+        "recent": Recent,
+    }
+    others = [make(quota=min(quota, num_items)) for name, make in kinds.items() if (quota := getattr(quotas, name))]
     quota, index = min(quotas.retrieval, num_items), config.index
     return (Retrieval(model, quota=quota, index=index.kind, target_recall=index.target_recall), *others)
 

@@ -62,6 +62,11 @@ class Encoder(nn.Module):
             encoder.tables.vectors_of(name).copy_(tower.tables.vectors_of(name))
         return encoder.eval()
 
+    @property
+    def has_item_bias(self) -> bool:
+        """Whether vectors end with the coordinate of an item's bias."""
+        return self.tower.bias is not None
+
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Vectors of a batch: [batch, dim]."""
         return self.tower(features)  # type: ignore[no-any-return] # torch leaves modules untyped
@@ -82,7 +87,7 @@ class Encoder(nn.Module):
             "options": vars(self.options),
             "mlp": None if self.mlp is None else vars(self.mlp),
             "l2_normalization": self.l2_normalization,
-            "item_bias": self.tower.bias is not None,
+            "item_bias": self.has_item_bias,
         }
         with saving(path, kind=KIND, version=VERSION) as folder:
             write_json(folder / "encoder.json", settings)

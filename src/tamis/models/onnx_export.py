@@ -22,6 +22,7 @@ from tamis.schema import ColumnSchema, Schema
 _BATCH = 3  # rows of the example; any number above 1, so that the exporter does not take it for a constant
 _OPSET = 18
 _TOLERANCE = 1e-4  # of the largest value: what other kernels make of float32
+_LARGE = 16_000_000  # bytes of weights
 _TRIED = (1, 7)  # rows, neither of them the example's
 
 
@@ -52,21 +53,28 @@ class Rows:
         return {name: _dimension(name, rows) for name in features}
 
 
-def export_encoder(encoder: Encoder, path: Path) -> Path:
+def export_encoder(encoder: Encoder, path: Path, *, is_shared: bool = False) -> Path:
     """Write the encoder as ONNX and return the path.
 
     Inputs: each scalar feature by its name, [batch] int64 (continuous: float32); vectors [batch, width]; each list as
     `<name>__values` [values] and `<name>__offsets` [batch + 1], int64. Output: `vector` [batch, dim] float32.
 
+    With `is_shared` see `export_graph`.
+
     Raises:
         MissingExtraError: the packages of `tamis[onnx]` are not installed.
         SettingError: the file gives other vectors than the encoder.
     """
-    return export_graph(encoder, [Rows(encoder.schema, "batch")], path, output="vector", where="to_onnx")
+    sides = [Rows(encoder.schema, "batch")]
+    return export_graph(encoder, sides, path, output="vector", where="to_onnx", is_shared=is_shared)
 
 
-def export_graph(network: nn.Module, sides: list[Rows], path: Path, *, output: str, where: str) -> Path:
+def export_graph(
+    network: nn.Module, sides: list[Rows], path: Path, *, output: str, where: str, is_shared: bool = False
+) -> Path:
     """Write a network from a dict of features to [rows, ...] as ONNX, and see that the file gives the same.
+
+    With `is_shared` many weights go into a second file beside it, which the processes of a server share in memory.
 
     Raises:
         MissingExtraError: the packages of `tamis[onnx]` are not installed.
@@ -90,7 +98,8 @@ def export_graph(network: nn.Module, sides: list[Rows], path: Path, *, output: s
             verbose=False,
         )
     assert program is not None
-    program.save(str(path))
+    size = sum(one.nbytes for one in module.parameters())
+    program.save(str(path), external_data=True if is_shared and size >= _LARGE else None)
     _check(module, sides, path, where)
     return path
 

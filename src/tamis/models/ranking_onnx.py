@@ -20,7 +20,7 @@ from tamis.schema import Schema
 _WHERE = "to_onnx"
 
 
-def export_ranker(model: RankingModel, query_columns: Sequence[str], path: Path) -> Path:
+def export_ranker(model: RankingModel, query_columns: Sequence[str], path: Path, *, is_shared: bool = False) -> Path:
     """Write a ranking model as ONNX and return the path. What the query alone brings is computed once, not n times.
 
     Inputs: the query's features by name, [1] int64 (continuous: float32), vectors [1, width], lists as
@@ -32,6 +32,7 @@ def export_ranker(model: RankingModel, query_columns: Sequence[str], path: Path)
         model: trained.
         query_columns: the inputs that come with the query; all others are the candidates'.
         path: the file.
+        is_shared: see `export_graph`.
 
     Raises:
         UnknownColumnError: `query_columns` names no input.
@@ -45,7 +46,8 @@ def export_ranker(model: RankingModel, query_columns: Sequence[str], path: Path)
     items = [name for name in inputs.column_names if name not in set(query_columns)]
     query, item = (inputs.select_by_name(names) for names in ([*query_columns], items))
     sides = [Rows(query, None), Rows(item, "candidates")]
-    return export_graph(_OneQuery(model, query), sides, path, output="scores", where=_WHERE)
+    network = _OneQuery(model, query)
+    return export_graph(network, sides, path, output="scores", where=_WHERE, is_shared=is_shared)
 
 
 class _OneQuery(nn.Module):

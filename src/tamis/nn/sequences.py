@@ -30,7 +30,7 @@ def padded(values: Tensor, offsets: Tensor, max_length: int | None = None) -> Te
 def _padded_in_a_graph(values: Tensor, offsets: Tensor, max_length: int | None) -> Tensor:
     """The same without a look into the tensors, so as wide as all values together, or as `max_length`."""
     num_values = values.shape[0]
-    width = num_values if max_length is None else torch.sym_min(num_values, max_length)
+    width = num_values if max_length is None else torch.sym_min(num_values, max_length)  # type: ignore[no-untyped-call]
     starts = torch.maximum(offsets[:-1], offsets[1:] - width)
     at = starts[:, None] + torch.arange(width, device=values.device)
     found = torch.cat([values, values.new_zeros(1)])[at.clamp(max=num_values)]

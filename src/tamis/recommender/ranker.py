@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from tamis.errors import SchemaError
 from tamis.recommender.candidates import Candidates
@@ -16,21 +17,27 @@ from tamis.schema import Tags
 if TYPE_CHECKING:
     from tamis.models.candidate_scorer import CandidateScorer
     from tamis.models.scoring import ScoringModel
+    from tamis.recommender.onnx_runtime import ExportedRanker, OnnxScorer
 
 
 class Ranker:
     """A ranking model over a catalogue's items. What belongs to the request is computed once a request.
 
     Args:
-        model: fitted.
+        model: fitted, or exported to run without torch.
     """
 
-    def __init__(self, model: ScoringModel) -> None:
+    def __init__(self, model: ScoringModel | ExportedRanker) -> None:
         self.model = model
         columns = model.input_schema
         self.item_columns = [c.name for c in columns if c.has_tag(Tags.ITEM) or c.has_tag(Tags.ITEM_ID)]
         self.query_columns = [name for name in columns.column_names if name not in self.item_columns]
-        self._scorer: tuple[int, CandidateScorer] | None = None
+        self._scorer: tuple[int, CandidateScorer | OnnxScorer] | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The class of the model."""
+        return getattr(self.model, "model_name", type(self.model).__name__)
 
     @property
     def targets(self) -> list[str]:
@@ -46,7 +53,7 @@ class Ranker:
         missing = [name for name in self.item_columns if name not in catalogue.features.columns]
         if missing:
             raise SchemaError(
-                f"Recommender: the ranker {type(self.model).__name__} needs the item columns {missing}, which the "
+                f"Recommender: the ranker {self.model_name} needs the item columns {missing}, which the "
                 "interactions do not have. Give interactions that the same workflow encoded."
             )
 
@@ -63,10 +70,16 @@ class Ranker:
             found[candidates.items < 0] = np.nan
         return replace(candidates, ranking=found)
 
-    def _scorer_of(self, catalogue: Catalogue) -> CandidateScorer:
+    def _scorer_of(self, catalogue: Catalogue) -> CandidateScorer | OnnxScorer:
         if self._scorer is None or self._scorer[0] != catalogue.version:
-            from tamis.models.candidate_scorer import CandidateScorer
-
-            items = catalogue.features.select(self.item_columns)
-            self._scorer = (catalogue.version, CandidateScorer(self.model, items, self.query_columns))
+            self._scorer = (catalogue.version, self._new_scorer(catalogue.features.select(self.item_columns)))
         return self._scorer[1]
+
+    def _new_scorer(self, items: pl.DataFrame) -> CandidateScorer | OnnxScorer:
+        from tamis.recommender.onnx_runtime import ExportedRanker
+
+        if isinstance(self.model, ExportedRanker):
+            return self.model.scorer(items)
+        from tamis.models.candidate_scorer import CandidateScorer  # loads torch
+
+        return CandidateScorer(self.model, items, self.query_columns)

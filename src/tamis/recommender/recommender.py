@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tamis.models.scoring import ScoringModel
     from tamis.recommender.funnel import Funnel
     from tamis.recommender.funnel_ceilings import Oracle
+    from tamis.recommender.onnx_runtime import ExportedRanker
 
 POPULARITY = "popularity"
 _BLOCK = 4096  # requests answered at once, so that a million of them stay in bounded memory
@@ -78,7 +79,7 @@ class Recommender:
         sources: Sequence[Source | RetrievalModel] | Source | RetrievalModel,
         *,
         filters: Sequence[Filter] = (SeenItems(),),
-        ranker: ScoringModel | None = None,
+        ranker: ScoringModel | ExportedRanker | None = None,
         ordering: Sequence[Ordering] | Ordering = (),
         blend: str = "reciprocal_rank",
         context: Mapping[str, Any] | None = None,
@@ -149,7 +150,7 @@ class Recommender:
         for source in self.sources:
             whose |= dict.fromkeys(source.query_columns, f"the source {source.name!r}")
         if self.ranker is not None:
-            whose |= dict.fromkeys(self.ranker.query_columns, f"the ranker {type(self.ranker.model).__name__}")
+            whose |= dict.fromkeys(self.ranker.query_columns, f"the ranker {self.ranker.model_name}")
         users = [c.name for c in workflow.output_schema if c.has_tag(Tags.USER) or c.has_tag(Tags.USER_ID)]
         return query_columns(workflow, [*users, *whose], whose=whose)
 
@@ -342,36 +343,44 @@ class Recommender:
             self._updates = ItemUpdates(workflow, catalogue, self.item_id)
         return self._updates
 
-    def save(self, path: str | Path, *, metrics: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: str | Path, *, metrics: Mapping[str, Any] | None = None, onnx: bool = False) -> None:
         """Write everything as one folder, the bundle, with a dozen requests and their answers: see `load`.
 
         Args:
             path: the folder, which replaces an older bundle as a whole.
             metrics: such as `evaluate` gave, to be kept with it as `metrics`; by default those that are kept already.
+            onnx: add towers and ranker as ONNX files, so that a server needs no torch.
 
         Raises:
             NotFittedError: it is not fitted.
             NotSavableError: a setting, or one of the metrics, is something that JSON cannot hold.
+            MissingExtraError: `onnx`, and the packages of `tamis[onnx]` are not installed.
+            SchemaError: `onnx`, and a ranker of a kind that has no ONNX file.
         """
         from tamis.recommender.recommender_folder import save_recommender
 
         self.metrics = dict(metrics) if metrics is not None else self.metrics
-        save_recommender(self, path)
+        save_recommender(self, path, onnx=onnx)
 
     @classmethod
-    def load(cls, path: str | Path, *, verify: bool = True) -> Recommender:
+    def load(cls, path: str | Path, *, verify: bool = True, runtime: str = "auto") -> Recommender:
         """Read what `save` wrote, and see that it answers as it did then. No code of the folder is run.
 
         Args:
             path: the folder.
             verify: answer the bundle's own requests again and compare, see `golden`.
+            runtime: what runs the models: `"onnx"` loads no torch, `"torch"` needs no ONNX files; `"auto"` takes the
+                first where the bundle has the files and ONNX Runtime is installed.
 
         Raises:
-            FormatError: no such folder, another kind, a missing or changed file, a newer version, or other answers.
+            FormatError: no such folder, another kind, a missing or changed file, a newer version, other answers, or no
+                ONNX files for `"onnx"`.
+            UnknownNameError: no such runtime.
+            MissingExtraError: a library that the models run in is not installed.
         """
         from tamis.recommender.recommender_folder import load_recommender
 
-        return load_recommender(path, verify=verify)
+        return load_recommender(path, verify=verify, runtime=runtime)
 
     def recommend_all(
         self,
@@ -598,7 +607,7 @@ class Recommender:
 
     def __repr__(self) -> str:
         known = f"{len(self.audience):,} users, {self.num_items:,} items" if self._parts else "not fitted"
-        ranker = "none" if self.ranker is None else type(self.ranker.model).__name__
+        ranker = "none" if self.ranker is None else self.ranker.model_name
         return f"Recommender({known}, sources={self.source_names[:-1]}, ranker={ranker})"
 
 

@@ -5,6 +5,8 @@ recommender.json           sources, filters, ordering, blend and context, by the
 workflow/                  the schemas of raw and encoded columns, the ops and what they learned
 sources/<name>/            retrieval towers and their index, weights, counts: what each source learned
 ranker/                    the ranking model, where there is one
+  .../runtime.json         of towers and ranker, where asked for: what runs them without torch, and what they take
+  .../graph.onnx           the ONNX file
 items.parquet              raw ids and the columns to show and filter by; one row an item
 item_features.parquet      their encoded features, how often each was met, whether it is on offer
 users.parquet              raw ids and encoded features of known users
@@ -18,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tamis.errors import FormatError, SettingError
 from tamis.features.settings import from_json, to_json
@@ -32,19 +34,17 @@ from tamis.recommender.golden_draws import draw_golden
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.ordering import Ordering
 from tamis.recommender.recommender import Recommender
+from tamis.recommender.runtimes import AUTO, add_onnx, chosen_runtime, load_ranker
 from tamis.recommender.source import Source, check_name
 from tamis.recommender.versions import changes, versions
-
-if TYPE_CHECKING:
-    from tamis.models.scoring import ScoringModel
 
 KIND, VERSION = "recommender", 1
 _SETTINGS, _RANKER, _WORKFLOW, _SOURCES = "recommender.json", "ranker", "workflow", "sources"
 _METRICS = "metrics.json"
 
 
-def save_recommender(recommender: Recommender, path: str | Path) -> None:
-    """Write a fitted recommender.
+def save_recommender(recommender: Recommender, path: str | Path, *, onnx: bool = False) -> None:
+    """Write a fitted recommender; with `onnx` what runs without torch too.
 
     Raises:
         NotFittedError: it is not fitted.
@@ -64,23 +64,27 @@ def save_recommender(recommender: Recommender, path: str | Path) -> None:
             source.save(place)
         if recommender.ranker is not None:
             recommender.ranker.model.save(folder / _RANKER)
+        if onnx:
+            add_onnx(recommender, folder / _SOURCES, folder / _RANKER)
         if recommender.metrics:
             write_json(folder / _METRICS, to_json(recommender.metrics, where="Recommender.save: metrics"))
         golden.save(folder)
     recommender.identity = identity_of(path)
 
 
-def load_recommender(path: str | Path, *, verify: bool = True) -> Recommender:
+def load_recommender(path: str | Path, *, verify: bool = True, runtime: str = AUTO) -> Recommender:
     """Read what `save_recommender` wrote.
 
     Raises:
         FormatError: no such folder, another kind, a missing or changed file, a newer version, or, with `verify`, a
-            golden request that is answered otherwise than it was.
+            golden request that is answered otherwise than it was; no ONNX files for `runtime="onnx"`.
+        UnknownNameError: no such runtime.
     """
     folder = Path(path)
     manifest = read_manifest(folder, kind=KIND, version=VERSION)
     settings = read_json(folder / _SETTINGS)
-    recommender = _recommender(folder, settings)
+    ranker = _RANKER if settings["has_ranker"] else None
+    recommender = _recommender(folder, settings, chosen_runtime(runtime, folder, manifest["files"], ranker))
     if (folder / _METRICS).is_file():
         recommender.metrics = from_json(read_json(folder / _METRICS), str(folder / _METRICS))
     recommender.identity = identity_of(folder)
@@ -107,30 +111,20 @@ def _verify(folder: Path, recommender: Recommender, then: dict[str, str]) -> Non
     )
 
 
-def _recommender(folder: Path, settings: dict[str, Any]) -> Recommender:
+def _recommender(folder: Path, settings: dict[str, Any], runtime: str) -> Recommender:
     context = from_json(settings.pop("context"), str(folder / _SETTINGS))
-    sources = [_source(folder, **one) for one in settings.pop("sources")]
+    sources = [_source(folder, runtime, **one) for one in settings.pop("sources")]
     recommender = Recommender(
         sources,
         filters=[Filter.from_description(one) for one in settings.pop("filters")],
         ordering=[Ordering.from_description(one) for one in settings.pop("ordering")],
-        ranker=_ranker(folder / _RANKER) if settings.pop("has_ranker") else None,
+        ranker=load_ranker(folder / _RANKER, runtime) if settings.pop("has_ranker") else None,
         context=context,
         **settings,
     )
     parts = (Catalogue.load(folder), Audience.load(folder), Interactions.load(folder))
     recommender.hold(Workflow.load(folder / _WORKFLOW), *parts)
     return recommender
-
-
-def _ranker(folder: Path) -> ScoringModel:
-    from tamis.models import load_model
-    from tamis.models.scoring import ScoringModel
-
-    model = load_model(folder)
-    if not isinstance(model, ScoringModel):
-        raise FormatError(f"{folder}: it holds a {type(model).__name__}, which ranks nothing. Restore the folder.")
-    return model
 
 
 def _settings(recommender: Recommender) -> dict[str, Any]:
@@ -146,7 +140,7 @@ def _settings(recommender: Recommender) -> dict[str, Any]:
     }
 
 
-def _source(folder: Path, *, kind: str, name: str, settings: dict[str, Any]) -> Source:
+def _source(folder: Path, runtime: str, *, kind: str, name: str, settings: dict[str, Any]) -> Source:
     from tamis.recommender.sources import (  # noqa: F401 # importing a class registers its name
         item_item,
         popular,
@@ -157,7 +151,9 @@ def _source(folder: Path, *, kind: str, name: str, settings: dict[str, Any]) -> 
     if kind not in Source.kinds:
         raise FormatError(f"{folder}: it holds a source {kind!r}, which this Tamis does not know. Upgrade it.")
     try:
-        return Source.kinds[kind].load(folder / _SOURCES / check_name(name), settings)
+        place, chosen = folder / _SOURCES / check_name(name), Source.kinds[kind]
+        more = {"runtime": runtime} if chosen.has_towers else {}
+        return chosen.load(place, settings, **more)
     except (TypeError, SettingError) as error:
         raise FormatError(
             f"{folder / _SETTINGS}: the settings of the source {name!r} do not fit a {kind} ({error}). Restore the "

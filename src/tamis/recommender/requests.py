@@ -177,7 +177,7 @@ def _as_rows(asked: Asked) -> pl.DataFrame | None:
 
 def _unknown(column: pl.Series) -> pl.Series:
     """What stands for values that no request can give, a history out of the log say: empty lists, or nulls."""
-    nothing = [] if column.dtype == pl.List else None
+    nothing: list[Any] | None = [] if column.dtype == pl.List else None
     return pl.Series(column.name, [nothing] * len(column), dtype=column.dtype)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,10 @@ from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.queries import Queries
+
+if TYPE_CHECKING:
+    from tamis.models.encoder import Encoder
+    from tamis.recommender.onnx_runtime import OnnxEncoder
 
 _QUOTA = 100
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name is a folder of the bundle too, so it must stay inside
@@ -37,6 +41,7 @@ class Source(ABC):
     """
 
     kinds: ClassVar[dict[str, type[Source]]] = {}
+    has_towers: ClassVar[bool] = False  # if so, `load` takes `runtime=` too: what runs them, see `load_encoder`
 
     def __init__(self, *, quota: int | None, name: str | None = None) -> None:
         if quota is not None and quota < 1:
@@ -56,6 +61,11 @@ class Source(ABC):
     def query_columns(self) -> Sequence[str]:
         """Encoded columns that a request must have."""
         return ()
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder | OnnxEncoder]:
+        """Towers by the name of the folder in which `save` writes them."""
+        return {}
 
     @abstractmethod
     def fit(self, catalogue: Catalogue, interactions: Interactions, audience: Audience) -> None:

@@ -6,7 +6,8 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 
-_PACKAGES = ("tamis", "torch", "polars", "numpy", "pyarrow", "safetensors", "faiss-cpu", "xgboost", "lightgbm")
+_LIBRARIES = ("torch", "onnxruntime", "polars", "numpy", "pyarrow", "safetensors", "faiss-cpu", "xgboost", "lightgbm")
+_PACKAGES = ("tamis", *_LIBRARIES)
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from tamis.errors import DataError, DiskFullError, SettingError, UnknownColumnError, UnknownNameError
 from tamis.serving.admission import TooBusyError
 from tamis.serving.logs import REQUEST_ID
-from tamis.serving.middleware import error_body
+from tamis.serving.middleware import TOO_LARGE, BodyTooLargeError, error_body
 from tamis.serving.service import UpdatesOffError
 
 _CALLERS_FAULT = (DataError, SettingError, UnknownColumnError, UnknownNameError)
@@ -29,6 +29,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(UpdatesOffError, _updates_off)
     app.add_exception_handler(DiskFullError, _disk_full)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(BodyTooLargeError, _too_large)
     for kind in _CALLERS_FAULT:
         app.add_exception_handler(kind, _refused)
 
@@ -84,6 +85,11 @@ async def _updates_off(request: Request, error: Exception) -> Response:
 
 async def _disk_full(request: Request, error: Exception) -> Response:
     return _answer(507, "disk_full", "server", str(error))
+
+
+async def _too_large(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BodyTooLargeError)
+    return _answer(error.status_code, TOO_LARGE, "body", error.detail)
 
 
 async def _http(request: Request, error: Exception) -> Response:

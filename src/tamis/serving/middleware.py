@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tamis.serving.logs import REQUEST_ID
@@ -20,13 +21,17 @@ from tamis.serving.serving_metrics import ServingMetrics
 _LOG = logging.getLogger("tamis.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADER = b"x-request-id"
+TOO_LARGE = "too_large"
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes bring no key
 RECEIVED = "received"  # in a request's state: when it came, by `time.perf_counter`
 TOLD = "told"  # in a request's state: what its log line says besides
 
 
-class BodyTooLargeError(Exception):
+class BodyTooLargeError(HTTPException):
     """A request brought more than it may."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(413, f"The body is larger than {max_body_bytes:,} bytes. Send less at once.")
 
 
 class RequestFrame:
@@ -67,8 +72,6 @@ class RequestFrame:
             return
         try:
             await self._app(scope, frame.receive, frame.send)
-        except BodyTooLargeError:
-            await frame.refuse(*self._too_large())
         except Exception:
             _LOG.exception("a request failed")
             if frame.status:  # the answer has begun
@@ -87,8 +90,7 @@ class RequestFrame:
         return 401, "unauthorized", "header.authorization", "Give the key of this server: Authorization: Bearer KEY."
 
     def _too_large(self) -> tuple[int, str, str, str]:
-        text = f"The body is larger than {self._max_body_bytes:,} bytes. Send less at once."
-        return 413, "too_large", "body", text
+        return 413, TOO_LARGE, "body", BodyTooLargeError(self._max_body_bytes).detail
 
     def _count(self, scope: Scope, frame: _Frame) -> None:
         took = time.perf_counter() - frame.started
@@ -109,14 +111,14 @@ class _Frame:
         self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})[RECEIVED] = self.started
         self._send, self._receive = send, receive
-        self._left = max_body_bytes
+        self._left = self._max_body_bytes = max_body_bytes
 
     async def receive(self) -> Message:
         """The next part of the body."""
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(self._max_body_bytes)
         return message
 
     async def send(self, message: Message) -> None:

@@ -75,8 +75,8 @@ def training_scores(version: LiveVersion, golden: Golden | None = None) -> list[
     """
     ids = version.recommender.audience.ids
     some = ids.sample(min(_USERS, len(ids)), seed=_SEED).to_list() if len(ids) else []
-    contexts: list[dict[str, Any]] = [one.asked.context.row(0, named=True) for one in golden.requests] if golden else []
-    contexts = [one for one in contexts if one] or [{}]
+    frames = [one.asked.context for one in golden.requests] if golden else []
+    contexts: list[dict[str, Any]] = [one.row(0, named=True) for one in frames if one.width] or [{}]
     scores: list[float] = []
     for number, context in enumerate(contexts):
         users = [AskedUser(user) for user in some[number :: len(contexts)]]

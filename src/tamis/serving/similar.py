@@ -89,7 +89,7 @@ def _nearest(
     if not len(known):
         return SearchResult(scores, ids)
     # some towers end with the item's popularity, which says nothing of what it is like
-    width = source.index.dim - int(getattr(source.candidate_encoder.tower, "bias", None) is not None)
+    width = source.index.dim - int(source.candidate_encoder.has_item_bias)
     vectors = _unit(source.vectors_of(catalogue, rows[known])[:, :width])
     asked = np.pad(vectors, ((0, 0), (0, source.index.dim - width)))
     most = min(max(_MORE * k, _LEAST), len(catalogue))

@@ -105,6 +105,24 @@ def test_weights_leave_requests_without_predictions_in_the_order_of_retrieval() 
     ]
 
 
+def test_the_retrieval_score_can_be_weighed_like_a_target() -> None:
+    clicks = [[[0.1], [0.3], [NAN]], [[NAN], [NAN], [NAN]]]
+    asked = candidates([[0, 1, -1], [3, 4, 5]], [[0.4, -0.2, -np.inf], [1, 3, 2]], clicks)
+    situation = at(catalogue(), targets=["click"])
+    added = Weighted({"click": 2.0, "retrieval": 0.5}).order(asked, situation)
+    assert added.items.tolist() == [[1, 0, -1], [4, 5, 3]]  # nobody asked the ranker about the second request
+    assert added.scores[0].tolist() == pytest.approx([2 * 0.3 - 0.5 * 0.2, 2 * 0.1 + 0.5 * 0.4, -np.inf])
+    multiplied = Weighted({"click": 1.0, "retrieval": 2.0}, how="product").order(asked, situation)
+    assert multiplied.items.tolist() == [[0, 1, -1], [4, 5, 3]]
+    assert multiplied.scores[0].tolist() == pytest.approx([0.1 * math.exp(0.8), 0.3 * math.exp(-0.4), -np.inf])
+
+
+def test_a_target_named_retrieval_is_the_target() -> None:
+    asked = candidates([[0, 1]], [[2, 1]], [[[0.1], [0.9]]])
+    found = Weighted({"retrieval": 1.0}).order(asked, at(catalogue(), targets=["retrieval"]))
+    assert found.scores.tolist() == [pytest.approx([0.9, 0.1])]
+
+
 def test_no_power_is_taken_of_negative_predictions() -> None:
     asked = candidates([[0]], [[1]], [[[-0.5]]])
     with pytest.raises(
@@ -444,6 +462,9 @@ def test_names_are_checked_before_anything_is_asked() -> None:
             check_ordering([step], items)
     with pytest.raises(UnknownNameError, match=r"Weighted: there is no target 'clic'. Did you mean 'click'\?"):
         check_ordering([Weighted({"clic": 1})], items, ["click", "purchase"])
+    with pytest.raises(UnknownNameError, match=r"there is no target 'retrieva'. Did you mean 'retrieval'\?"):
+        check_ordering([Weighted({"retrieva": 1})], items, ["click", "purchase"])
+    check_ordering([Weighted({"retrieval": 1})], items, ["click"])
     check_ordering(
         [ByScore(), Weighted({"click": 1}), MMR(by="brand"), Caps({"brand": 1}), Pins({0: "a"})], items, ["click"]
     )

@@ -17,14 +17,17 @@ from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.queries import Queries
+from tamis.recommender.runtimes import TORCH, load_encoder
 from tamis.recommender.source import Source
 from tamis.schema import Tags
 
 if TYPE_CHECKING:
     from tamis.models.encoder import Encoder
     from tamis.models.retrieval import RetrievalModel
+    from tamis.recommender.onnx_runtime import OnnxEncoder
 
 _TUNING_QUERIES = 2000
+_QUERY, _CANDIDATE = "query_encoder", "candidate_encoder"
 
 
 class Retrieval(Source):
@@ -38,6 +41,8 @@ class Retrieval(Source):
         seed: of the index.
         name: what its candidates are marked with.
     """
+
+    has_towers = True
 
     def __init__(
         self,
@@ -54,8 +59,8 @@ class Retrieval(Source):
         self._index: Index | None = None
         if model is not None:
             self._trained_codes: Rows = model.fitted_items().ids.astype(np.int64)
-            self.query_encoder: Encoder = model.query_encoder
-            self.candidate_encoder: Encoder = model.candidate_encoder
+            self.query_encoder: Encoder | OnnxEncoder = model.query_encoder
+            self.candidate_encoder: Encoder | OnnxEncoder = model.candidate_encoder
 
     @property
     def index(self) -> Index:
@@ -72,6 +77,11 @@ class Retrieval(Source):
     def query_columns(self) -> Sequence[str]:
         """What the query tower reads."""
         return self.query_encoder.schema.column_names
+
+    @property
+    def encoders(self) -> dict[str, Encoder | OnnxEncoder]:
+        """Both towers."""
+        return {_QUERY: self.query_encoder, _CANDIDATE: self.candidate_encoder}
 
     @property
     def _item_id(self) -> str:
@@ -91,7 +101,7 @@ class Retrieval(Source):
             kind=self.kind,
             k=min(100, len(rows)),
             target_recall=self.target_recall,
-            queries=self.query_encoder.encode(users).numpy() if is_askable and len(users) else None,
+            queries=np.asarray(self.query_encoder.encode(users)) if is_askable and len(users) else None,
             seed=self.seed,
         )
 
@@ -103,7 +113,7 @@ class Retrieval(Source):
         self, queries: Queries, k: int, *, exclude: Sequence[Rows] | None = None, allow: Rows | None = None
     ) -> SearchResult:
         """The nearest items of each request's vector."""
-        vectors = self.query_encoder.encode(queries.features).numpy()
+        vectors = np.asarray(self.query_encoder.encode(queries.features))
         return self.index.search(vectors, k, exclude=exclude, allow=allow)
 
     def vectors_of(self, catalogue: Catalogue, rows: Rows) -> NDArray[np.float32]:
@@ -140,8 +150,7 @@ class Retrieval(Source):
 
     def _vectors(self, catalogue: Catalogue, rows: Rows) -> NDArray[np.float32]:
         frame = catalogue.features.select(self.candidate_encoder.schema.column_names)[rows]
-        vectors: NDArray[np.float32] = self.candidate_encoder.encode(frame).numpy()
-        return vectors
+        return np.asarray(self.candidate_encoder.encode(frame), np.float32)
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
@@ -155,17 +164,15 @@ class Retrieval(Source):
 
     def save(self, folder: Path) -> None:
         """Write both towers and the index."""
-        self.query_encoder.save(folder / "query_encoder")
-        self.candidate_encoder.save(folder / "candidate_encoder")
+        for name, encoder in self.encoders.items():
+            encoder.save(folder / name)
         self.index.save(folder / "index")
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any]) -> Self:
-        """Read what `save` wrote."""
-        from tamis.models.encoder import Encoder
-
+    def load(cls, folder: Path, settings: dict[str, Any], *, runtime: str = TORCH) -> Self:
+        """Read what `save` wrote, to run the towers in this runtime."""
         source = cls(None, **settings)
-        source.query_encoder = Encoder.load(folder / "query_encoder")
-        source.candidate_encoder = Encoder.load(folder / "candidate_encoder")
+        source.query_encoder = load_encoder(folder / _QUERY, runtime)
+        source.candidate_encoder = load_encoder(folder / _CANDIDATE, runtime)
         source._index = load_index(folder / "index")
         return source

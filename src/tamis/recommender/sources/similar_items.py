@@ -20,6 +20,7 @@ from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.queries import Queries
+from tamis.recommender.runtimes import TORCH, load_encoder
 from tamis.recommender.source import Source
 from tamis.recommender.sources.picking import ResultLists
 from tamis.recommender.sources.ragged import best, offsets_of
@@ -28,6 +29,7 @@ from tamis.schema import Tags
 if TYPE_CHECKING:
     from tamis.models.encoder import Encoder
     from tamis.models.retrieval import RetrievalModel
+    from tamis.recommender.onnx_runtime import OnnxEncoder
 
 _BLOCK = 8192  # searches at once
 _VECTORS, _INDEX, _ENCODER = "vectors.npy", "index", "candidate_encoder"
@@ -56,6 +58,8 @@ class SimilarItems(Source):
         SettingError: both a model and vectors, or `latest` below 1.
     """
 
+    has_towers = True
+
     def __init__(
         self,
         model: RetrievalModel | None = None,
@@ -75,7 +79,7 @@ class SimilarItems(Source):
             raise SettingError(f"SimilarItems: latest is {latest}. Give 1 item or more.")
         self.latest, self.kind, self.target_recall, self.seed = latest, index, target_recall, seed
         self._given = vectors
-        self._encoder: Encoder | None = None
+        self._encoder: Encoder | OnnxEncoder | None = None
         if model is not None:
             self._encoder = model.candidate_encoder
             self._trained_codes: Rows = model.fitted_items().ids.astype(np.int64)
@@ -131,6 +135,11 @@ class SimilarItems(Source):
         return rows[rows >= 0], vectors[rows >= 0]
 
     @property
+    def encoders(self) -> dict[str, Encoder | OnnxEncoder]:
+        """The item tower, where there is one."""
+        return {} if self._encoder is None else {_ENCODER: self._encoder}
+
+    @property
     def _item_id(self) -> str:
         assert self._encoder is not None
         return self._encoder.schema.select_by_tag(Tags.ITEM_ID).first.name
@@ -140,8 +149,8 @@ class SimilarItems(Source):
         assert self._encoder is not None
         schema = self._encoder.schema
         frame = catalogue.features.select(schema.column_names)[rows]
-        vectors: NDArray[np.float32] = self._encoder.encode(Dataset(frame, schema=schema)).numpy()
-        return vectors if self._encoder.tower.bias is None else vectors[:, :-1]
+        vectors = np.asarray(self._encoder.encode(Dataset(frame, schema=schema)), np.float32)
+        return vectors[:, :-1] if self._encoder.has_item_bias else vectors
 
     def can_answer(self, queries: Queries) -> NDArray[np.bool_]:
         """Requests of users whose latest items have a vector."""
@@ -212,15 +221,13 @@ class SimilarItems(Source):
             self._encoder.save(folder / _ENCODER)
 
     @classmethod
-    def load(cls, folder: Path, settings: dict[str, Any]) -> Self:
-        """Read what `save` wrote."""
+    def load(cls, folder: Path, settings: dict[str, Any], *, runtime: str = TORCH) -> Self:
+        """Read what `save` wrote, to run the tower in this runtime."""
         source = cls(**settings)
         source._index = load_index(folder / _INDEX)
         source._vectors = np.load(folder / _VECTORS, allow_pickle=False)
         if (folder / _ENCODER).is_dir():
-            from tamis.models.encoder import Encoder
-
-            source._encoder = Encoder.load(folder / _ENCODER)
+            source._encoder = load_encoder(folder / _ENCODER, runtime)
         return source
 
 
