@@ -33,9 +33,23 @@ import numpy as np
 import polars as pl
 
 import tamis
-from tamis import Adam, Dataset, EarlyStopping, EmbeddingOptions, MLPBlock, NDCGAt, Recommender, Retrieval, Tags, Workflow
-from tamis import datasets
+from tamis import (
+    Adam,
+    Dataset,
+    EarlyStopping,
+    EmbeddingOptions,
+    ItemItem,
+    MLPBlock,
+    NDCGAt,
+    Recommender,
+    Retrieval,
+    Tags,
+    Workflow,
+    datasets,
+    ranking_rows,
+)
 from tamis.ops import AddTags, Categorify, TagAsItemFeatures, TagAsItemID, TagAsUserFeatures, TagAsUserID
+from tamis.recommender.found_positives import found_positives
 from tamis.recommender.ordering import SoftmaxSampling
 from tamis.recommender.stage_mix import choose_mix
 
@@ -212,8 +226,6 @@ recommender.recommend(users, 3, filters="item_id == 99999999", show=ITEM_FEATURE
 # [ml-1m.zip](https://grouplens.org/datasets/movielens/1m/), unpack it, and set `MOVIELENS_FOLDER` to the folder.
 
 # %%
-from tamis import ItemItem, ranking_rows
-
 tables = datasets.movielens("1m", os.environ.get("MOVIELENS_FOLDER", "ml-1m"))
 rows = tables.interactions.scan().select("user_id", "movie_id", "position")
 for table, key in ((tables.users, "user_id"), (tables.items, "movie_id")):
@@ -240,7 +252,8 @@ def part(newest: int, oldest: int) -> Dataset:
 # Item-item weights with a short memory are strong here, where the next film goes with the last few; towers see age,
 # genres and years. A first stage that learned from the very films whose candidates the ranker is trained on would find
 # them too easily. So a first one learns without each user's latest five training films, finds candidates for these, and
-# the ranker learns which of them was taken; then both sources learn from all training films.
+# the ranker learns which of them was taken; then both sources learn from all training films. Films that are not among
+# the candidates are no rows: from them a ranker would learn that what retrieval holds for unlikely is what people take.
 
 # %%
 FOREVER = 1_000_000
@@ -265,7 +278,7 @@ def sources(newest: int) -> list:
 before = part(NUM_LATE, FOREVER)
 first_stage = Recommender(sources(NUM_LATE)).fit(workflow, before)
 learned = ranking_rows(
-    part(0, NUM_LATE),
+    found_positives(part(0, NUM_LATE), first_stage),
     first_stage,
     DATA_FOLDER / "ranking_rows",
     trained_on=before,

@@ -181,8 +181,8 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(timeout=60)
-        self._reader.join(timeout=10)
-        assert self.process.stderr is not None
+        self._reader.join(timeout=20)  # until the last process has let go of it
+        assert self.process.stderr is not None and not self._reader.is_alive(), "a worker outlived its parent"
         self.process.stderr.close()
         return code
 

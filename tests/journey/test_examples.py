@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from small_movielens import write_movielens
 from tamis.journey.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,15 @@ def test_the_notebook_of_feature_engineering_runs_as_a_script(tmp_path: Path) ->
     run(script, tmp_path, NUM_ROWS="4000", EPOCHS="1", DATA_FOLDER="data")
     written = {path.name for path in (tmp_path / "data").iterdir()}
     assert written == {"log.parquet", "items.parquet", "features", "workflow"}
+
+
+def test_the_notebook_of_both_stages_runs_as_a_script_on_both_data_sets(tmp_path: Path) -> None:
+    write_movielens(tmp_path)
+    script = (EXAMPLES / "two_stage_full.py").read_text()
+    out = run(script, tmp_path, NUM_ROWS="8000", EPOCHS="1", DATA_FOLDER="data", MOVIELENS_FOLDER=".")
+    assert out.count("What each stage keeps") == 2
+    written = {path.name for path in (tmp_path / "data").iterdir()}
+    assert written == {"raw", "coded", "recommender", "ranking_rows", "movies", "funnel.html"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -127,7 +127,7 @@ class TrainingConfig:
             `"exponential"`.
         warm_up_steps: of the learning rate, from 0.
         clip_norm: the most that the gradient's norm may be; no limit without.
-        embedding_l2: adds half of this times the squared norms of a step's embedding rows to the loss.
+        embedding_l2: adds half of this times the squared norms of the embedding rows to the loss.
         patience: stop when validation NDCG@10 has not improved for so many epochs; -1 never stops early.
         seed: of everything random.
         device: `"auto"`, `"cpu"` or `"cuda"`.

@@ -19,7 +19,7 @@ SHOWN = ("title", "year", "genres")
 MODEL = ModelConfig(layers=(256, 128), dim=128, l2_normalization=True, temperature=0.1, init_std=0.05)
 TRAINING = TrainingConfig(epochs=20, batch_size=4096, learning_rate=0.003, patience=3)
 SOURCES = SourcesConfig(retrieval=50, item_item=100, half_life=3.0, l2=1000.0)
-RANKING = RankingConfig(kind="deep-fm", layers=(64, 32), dim=16, share=0.5, num_negatives=10, epochs=5)
+RANKING = RankingConfig(kind="deep-fm", layers=(64, 32), dim=16, share=0.05, num_negatives=10, epochs=5)
 
 
 def movielens_demo(data: Path, output: Path, *, epochs: int | None, seed: int, say: Say) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.data.dataset import Dataset
+from tamis.errors import DataError
 from tamis.evaluation.metrics import NDCGAt, RecallAt
 from tamis.features.node import Node
 from tamis.features.ops import (
@@ -38,6 +39,7 @@ from tamis.models.two_tower import TwoTowerModel
 from tamis.models.wide_and_deep import WideAndDeepModel
 from tamis.nn.embeddings import EmbeddingOptions
 from tamis.nn.mlp import MLPBlock
+from tamis.recommender.found_positives import found_positives
 from tamis.recommender.ranking_data import ranking_rows
 from tamis.recommender.recommender import Recommender
 from tamis.recommender.source import Source
@@ -219,7 +221,7 @@ def ranker_rows(
         first = Recommender(build_sources(model, config)).fit(workflow, before["train"])
         shared: dict[str, Any] = {"target": TAKEN, "num_negatives": settings.num_negatives, "verbose": verbose}
         learned, judged = (
-            ranking_rows(part, first, work / name, trained_on=known, seed=seed, **shared)
+            ranking_rows(_found(part, first, config), first, work / name, trained_on=known, seed=seed, **shared)
             for part, name, known in (
                 (workflow.transform(latest(late, config.data, work / "late")), "learned", before["train"]),
                 (coded["valid"], "judged", coded["train"]),
@@ -227,6 +229,17 @@ def ranker_rows(
         )
         told(f"{learned.num_rows:,} rows for the ranker, {judged.num_rows:,} to validate it", learned.num_rows)
     return learned, judged
+
+
+def _found(positives: Dataset, first: Recommender, config: TrainConfig) -> Dataset:
+    """The positives that the first stage finds; what it does not find, no ranker will meet."""
+    found = found_positives(positives, first)
+    if not found.num_rows:
+        raise DataError(
+            f"{config.data.interactions}: the first stage finds none of the {positives.num_rows:,} rows that the "
+            "ranker is to learn from. Raise the quotas of [sources], or leave [ranking] out."
+        )
+    return found
 
 
 def fit_ranker(

@@ -45,19 +45,16 @@ class Candidates:
 
     def take(self, places: NDArray[Any]) -> Candidates:
         """The candidates in these places [queries, k], in this order; place -1 is an empty one."""
-        empty = places < 0
+        empty = (places < 0) | (self.width == 0)
         at = np.where(empty, 0, places)
-        if not self.width:
-            at = np.zeros((len(self), 0), np.int64)
-            empty = np.zeros(at.shape, np.bool_)
 
         def pick(values: NDArray[Any], nothing: Any) -> NDArray[Any]:
-            return np.where(empty, nothing, np.take_along_axis(values, at, 1))
+            if not self.width:  # there is no place to look at
+                return np.full((*places.shape, *values.shape[2:]), nothing, values.dtype)
+            deep = (..., None) if values.ndim == 3 else ...
+            return np.where(empty[deep], nothing, np.take_along_axis(values, at[deep], 1))
 
-        ranking = self.ranking
-        if ranking is not None:
-            ranking = np.take_along_axis(ranking, at[:, :, None], 1)
-            ranking = np.where(empty[:, :, None], np.float32(np.nan), ranking)
+        ranking = None if self.ranking is None else pick(self.ranking, np.float32(np.nan))
         return replace(
             self,
             items=pick(self.items, -1),

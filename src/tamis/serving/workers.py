@@ -6,9 +6,12 @@ import gc
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,9 @@ from tamis.serving.serving_settings import ServingSettings
 from tamis.serving.update_log import UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
-_PATH, _SETTINGS = "TAMIS_INTERNAL_PATH", "TAMIS_INTERNAL_SETTINGS"  # from the parent to its workers
+# from the parent to its workers
+_PATH, _SETTINGS, _PARENT = "TAMIS_INTERNAL_PATH", "TAMIS_INTERNAL_SETTINGS", "TAMIS_INTERNAL_PARENT"
+_PARENT_S = 0.5  # how often a worker looks whether its parent lives
 _SWITCH_S = 0.0005  # how long a thread keeps the interpreter: a short request must not wait for a long one's 5 ms
 
 
@@ -101,7 +106,7 @@ def _serve_here(folder: Path, settings: ServingSettings, listening: socket.socke
 
 
 def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
-    os.environ[_PATH], os.environ[_SETTINGS] = str(folder), settings.model_dump_json()
+    os.environ |= {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
     with tempfile.TemporaryDirectory(prefix="tamis-metrics-") as shared:
         share_between_processes(Path(shared))
         Multiprocess(_config("tamis.serving.workers:worker_app", settings, factory=True), [listening]).run()
@@ -115,12 +120,20 @@ def worker_app() -> Any:
     """
     settings = ServingSettings(**json.loads(os.environ[_SETTINGS]))
     set_up_logs(settings.log_level)
+    threading.Thread(target=_end_with, args=(int(os.environ[_PARENT]),), daemon=True).start()
     forget_dead_processes()
     try:
         return _loaded_app(Path(os.environ[_PATH]), settings)
     except TamisError as error:
         _LOG.error("%s", error)
         sys.exit(3)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent has died, which would else go on alone, with nobody to stop or replace it."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _loaded_app(folder: Path, settings: ServingSettings) -> Any:

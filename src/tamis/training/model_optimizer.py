@@ -34,10 +34,11 @@ class ModelOptimizer:
         schedule: factors on the learning rates.
         clip_norm: gradients are scaled down so that their norm, over all parameters and touched rows together, is at
             most this.
-        embedding_l2: the loss gets half of this times the squared norms of the rows that the step touched, each row
-            once. As a part of the loss it counts in the clipped norm and goes through the optimizer's own scaling (in
-            Adam a small gradient's L2 is as strong as its loss); the optimizers' `weight_decay` does neither, and
-            shrinks the dense weights too.
+        embedding_l2: the loss gets half of this times the squared norms of all embedding rows. A row that no step
+            touches stands still meanwhile; at its next touch it gets the gradient of all the steps since the last
+            one, so rare rows are held as much as frequent ones at the cost of the touched rows. As a part of the loss
+            it counts in the clipped norm and goes through the optimizer's own scaling (in Adam a small gradient's L2
+            is as strong as its loss); the optimizers' `weight_decay` does neither, and shrinks the dense weights too.
         average: which average of the weights to keep, if any.
 
     Source of the clipping: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, ICML 2013, alg. 1.
@@ -58,6 +59,7 @@ class ModelOptimizer:
         self.num_steps = 0
         self._planned = self._steps_per_epoch = 0
         self._rows: dict[str, dict[str, Tensor]] = {}
+        self._l2_steps: dict[str, Tensor] = {}  # the step that gave each row its last share of `embedding_l2`
         assigned = assigned_optimizers(module, settings)
         weights = list(table_weights(module))
         self._tables = list(dict.fromkeys(tables for _, tables, _ in weights))
@@ -108,7 +110,7 @@ class ModelOptimizer:
         touched = list(self._touched())
         if self.embedding_l2:
             for one in touched:
-                one.gradient.add_(one.weight.index_select(0, one.rows), alpha=self.embedding_l2)
+                self._add_l2(one)
         if self.clip_norm is not None:
             self._clip(touched, self.clip_norm)
         averages = self._averages if self._num_averaged else None
@@ -125,6 +127,14 @@ class ModelOptimizer:
         for i, tables in enumerate(self._tables):
             for width, (rows, gradient) in tables.row_gradients().items():
                 yield _Touched(f"{i}.{width}", tables.weights[width].data, rows.long(), gradient)
+
+    def _add_l2(self, one: _Touched) -> None:
+        if one.key not in self._l2_steps:
+            self._l2_steps[one.key] = torch.zeros(len(one.weight), dtype=torch.int32, device=one.weight.device)
+        last = self._l2_steps[one.key]
+        num_steps = (self.num_steps - last.index_select(0, one.rows)).to(one.weight.dtype)
+        last.index_fill_(0, one.rows, self.num_steps)
+        one.gradient.addcmul_(one.weight.index_select(0, one.rows), num_steps[:, None], value=self.embedding_l2)
 
     def _clip(self, touched: list[_Touched], limit: float) -> None:
         gradients = [p.grad for p in self._parameters if p.grad is not None] + [one.gradient for one in touched]
@@ -166,6 +176,7 @@ class ModelOptimizer:
         for i, (parameter, owner) in enumerate(zip(self._parameters, self._owners, strict=True)):
             state = owner.state.get(parameter, {})
             flat |= {f"dense.{i}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        flat |= {f"l2.{key}": steps for key, steps in self._l2_steps.items()}
         if self._averages is not None:
             flat |= {f"average.{name}": t for name, t in self._averages.state().items()}
         return {**flat, "num_steps": torch.tensor(self.num_steps)}
@@ -173,10 +184,12 @@ class ModelOptimizer:
     def load_state(self, flat: dict[str, Tensor]) -> None:
         """Continue from what `state` gave."""
         self.num_steps = int(flat["num_steps"])
-        self._rows = {}
+        self._rows, self._l2_steps = {}, {}
         for name, tensor in flat.items():
             kind, _, rest = name.partition(".")
-            if kind == "rows":
+            if kind == "l2":
+                self._l2_steps[rest] = tensor.clone()
+            elif kind == "rows":
                 key, _, part = rest.rpartition(".")
                 self._rows.setdefault(key, {})[part] = tensor.clone()
             elif kind == "dense":

@@ -28,6 +28,9 @@ class Adam:
     over the steps in between too, as it does where every row moves in every step; without that, rare rows take steps
     several times too small. Rows have no momentum: it would be applied at the next touch, when it is stale.
 
+    With `row_wise=False` each number of a row has a moment of its own, as in the paper: the tables' state is then as
+    large as the tables, and small tables that every batch touches, as those of a ranker, may come out a little better.
+
     Source: Kingma and Ba, Adam, ICLR 2015, algorithm 1; one moment per row as in Mudigere et al., ISCA 2022, 4.1.4.
     """
 
@@ -36,6 +39,7 @@ class Adam:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    row_wise: bool = True
 
     def dense(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of the dense parameters."""
@@ -43,10 +47,10 @@ class Adam:
         return torch.optim.Adam(parameters, self.learning_rate, betas, self.epsilon, fused=True)
 
     def new_state(self, weight: Tensor) -> dict[str, Tensor]:
-        """Second moment and last step of every row."""
-        num_rows = len(weight)
+        """Second moments [rows, 1 or width] and last step of every row."""
+        num_rows, width = weight.shape
         return {
-            "square": weight.new_zeros(num_rows),
+            "square": weight.new_zeros(num_rows, 1 if self.row_wise else width),
             "step": torch.zeros(num_rows, dtype=torch.int32).to(weight.device),
         }
 
@@ -56,12 +60,14 @@ class Adam:
         if self.weight_decay:
             values.mul_(1 - self.learning_rate * self.weight_decay)
         num_steps = step - state["step"].index_select(0, rows)
-        square = state["square"].index_select(0, rows).mul_(self.beta_2 ** num_steps.float())
-        square.add_(gradient.square().mean(dim=1), alpha=1 - self.beta_2)
+        squares = gradient.square()
+        squares = squares.mean(dim=1, keepdim=True) if self.row_wise else squares
+        square = state["square"].index_select(0, rows).mul_((self.beta_2 ** num_steps.float())[:, None])
+        square.add_(squares, alpha=1 - self.beta_2)
         state["step"].index_fill_(0, rows, step)
         state["square"].index_copy_(0, rows, square)
         size = (square / (1 - self.beta_2**step)).sqrt_().add_(self.epsilon)
-        weight.index_copy_(0, rows, values.addcdiv_(gradient, size[:, None], value=-self.learning_rate))
+        weight.index_copy_(0, rows, values.addcdiv_(gradient, size, value=-self.learning_rate))
 
 
 @dataclass(frozen=True)

@@ -66,3 +66,9 @@ def test_a_loaded_recommender_gives_the_same_candidates_of_the_same_sources(work
 def test_a_quota_above_the_catalogue_is_refused(workflow) -> None:
     with pytest.raises(SettingError, match=r"the source 'popular' has a quota of 6, but the catalogue has 5 items\."):
         built(workflow, [Popular(quota=6)])
+
+
+def test_a_user_whom_no_source_of_several_knows_gets_the_popular_items(workflow: Workflow) -> None:
+    """Alone in the request, so that there is not one candidate before."""
+    found = built(workflow, [ItemItem("knn"), ItemItem("knn", name="other")]).recommend(["nobody"], k=2)
+    assert found["item"].to_list() == [1, 2] and found["sources"].to_list() == [["popularity"]] * 2

@@ -42,6 +42,31 @@ def test_l2_is_the_gradient_of_half_the_squared_norm_of_the_touched_rows() -> No
     assert model.number.item() == 10
 
 
+def test_a_row_gets_the_l2_of_the_steps_that_did_not_touch_it_at_its_next_touch() -> None:
+    """Row 1 is touched in step 3 alone and stood still until then: its gradient is 3 * .5 * (3, 4)."""
+    model = TwoRows()
+    optimizer = ModelOptimizer(model, SGD(0.1), embedding_l2=0.5)
+    for rows in ([0], [0], [0, 1]):
+        model.step(optimizer, rows)
+    torch.testing.assert_close(model.rows, torch.tensor([[0.95**3, 2 * 0.95**3], [3 - 0.1 * 4.5, 4 - 0.1 * 6.0]]))
+    model.step(optimizer, [1])
+    torch.testing.assert_close(model.rows[1], torch.tensor([2.55 * 0.95, 3.4 * 0.95]))
+
+
+def test_the_owed_l2_survives_a_checkpoint() -> None:
+    model, other = TwoRows(), TwoRows()
+    optimizer = ModelOptimizer(model, SGD(0.1), embedding_l2=0.5)
+    for rows in ([1], [0]):
+        model.step(optimizer, rows)
+    restored = ModelOptimizer(other, SGD(0.1), embedding_l2=0.5)
+    restored.load_state(optimizer.state())
+    other.rows.copy_(model.rows)
+    for each, its in ((model, optimizer), (other, restored)):
+        each.step(its, [1])
+    torch.testing.assert_close(other.rows, model.rows)
+    torch.testing.assert_close(model.rows[1], torch.tensor([3 * 0.95 * 0.9, 4 * 0.95 * 0.9]))
+
+
 def test_a_gradient_longer_than_the_limit_is_scaled_to_it() -> None:
     """Row 0 has (2, 4), row 1 (1, 2) and the number 12: the norm is sqrt(4 + 16 + 1 + 4 + 144) = 13."""
     model = TwoRows()

@@ -252,3 +252,27 @@ def test_a_learning_rate_that_is_not_above_zero_is_refused(rate: float) -> None:
         optimizer_settings("sgd", rate)
     with pytest.raises(SettingError, match=r"compile: the learning rate is .*\. Choose one above 0"):
         optimizer_settings(Adam(rate))
+
+
+def test_adam_by_element_is_torchs_adam_without_momentum_where_all_rows_move() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 4, generator=generator)
+    expected = torch.nn.Parameter(weight.clone())
+    ours, theirs = Adam(0.1, row_wise=False), torch.optim.Adam([expected], lr=0.1, betas=(0.0, 0.999), eps=1e-8)
+    state = ours.new_state(weight)
+    for step in range(1, 6):
+        gradient = torch.randn(3, 4, generator=generator)
+        ours.update(weight, state, torch.arange(3), gradient, step)
+        expected.grad = gradient.clone()
+        theirs.step()
+    torch.testing.assert_close(weight, expected.detach())
+
+
+def test_adam_by_element_decays_the_moments_of_rows_that_stood_still() -> None:
+    """Row 0 moves in steps 1 and 3; a dense Adam with a zero gradient in step 2 has the same moment in step 3."""
+    ours, weight = Adam(0.1, row_wise=False), torch.zeros(1, 2)
+    state = ours.new_state(weight)
+    ours.update(weight, state, torch.tensor([0]), torch.tensor([[1.0, 2.0]]), 1)
+    ours.update(weight, state, torch.tensor([0]), torch.tensor([[3.0, 0.0]]), 3)
+    expected = [0.001 * 1 * 0.999**2 + 0.001 * 9, 0.001 * 4 * 0.999**2]
+    torch.testing.assert_close(state["square"], torch.tensor([expected]))
