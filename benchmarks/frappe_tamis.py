@@ -54,7 +54,7 @@ def trial(name: str, settings: Settings, seed: int, *, test: bool) -> dict[str, 
     model = build(name, settings, seed)
     decay = settings["average"]
     model.compile(
-        Adam(settings["learning_rate"]),
+        Adam(settings["learning_rate"], row_wise=False),  # small tables that every batch touches
         embedding_l2=2 * settings["embedding_l2"],  # half of it is the factor of the squares
         average=None if decay is None else WeightAverage(decay),
         metrics=["auc"],

@@ -29,7 +29,7 @@ def test_the_demo_goes_from_logs_through_both_stages_to_items_and_says_what_next
     assert report.count("Ten items for user") == 3
     metrics = json.loads((output / "metrics.json").read_text())
     for name in ("recall_at_10", "ndcg_at_10"):
-        assert 0 < metrics[f"popularity_{name}"]
+        assert metrics[f"popularity_{name}"] > 0
         assert 0 < metrics[f"retrieval_{name}"] < metrics[f"oracle_{name}"]
         assert 0 < metrics[name] < metrics[f"oracle_{name}"]
     again = RUNNER.invoke(cli, ["evaluate", str(output), str(output / "data" / "test"), "--include-seen"])
@@ -53,7 +53,7 @@ def test_the_demo_reads_movielens_as_it_is_downloaded_and_shows_titles(tmp_path:
     assert "watched last: Amélie no." in result.stderr
     assert "the second stage adds" in result.stderr
     assert (output / "funnel.html").is_file()
-    assert "Amélie no." in result.stdout.replace("│\n│", "")
+    assert "Amélie" in result.stdout
 
 
 @pytest.mark.real_data

@@ -18,6 +18,7 @@ from tamis.recommender.recommender import Recommender
 from tamis.training.history import History
 
 METRICS = (NDCGAt(10), RecallAt(10))
+FUNNEL_TITLE = "From what users took to what they were shown"
 _BESIDE = ("popularity", "retrieval", "oracle")
 
 
@@ -70,7 +71,7 @@ def write_demo_report(
         bars=bars,
         facts=facts,
         tables=tables,
-        pictures={"From what users took to what they were shown": funnel_picture(funnel)},
+        pictures={FUNNEL_TITLE: funnel_picture(funnel)},
     )
     write_page(folder / "report.html", page)
     funnel.to_html(folder / "funnel.html")

@@ -36,7 +36,7 @@ def movielens_demo(data: Path, output: Path, *, epochs: int | None, seed: int, s
         last = watched.filter(pl.col("user_id") == user).sort("position").tail(5)
         titles = last.join(movies, on="movie_id", how="left", maintain_order="left")["title"]
         say(f"  user {user} watched last: {'; '.join(titles.to_list())}")
-    show_lists(recommender, users, SHOWN)
+    show_lists(recommender, users, ("title",))
     goodbye(output, users[0], say, show="title")
     return trained.metrics
 

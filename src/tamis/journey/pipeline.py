@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tamis.data.dataset import Dataset
-from tamis.evaluation.report import write_report
+from tamis.evaluation.report import report_page, write_page
 from tamis.features.workflow import Workflow
 from tamis.folders import saving, write_json
 from tamis.journey.config import TrainConfig
 from tamis.journey.console import Say, stage
+from tamis.journey.demo_report import FUNNEL_TITLE, funnel_picture
 from tamis.journey.stages import build_model, build_sources, fit, graph, train_ranker
 from tamis.journey.tables import item_columns, split_rows
 from tamis.recommender.funnel import Funnel
@@ -84,6 +85,7 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             metrics = built.evaluate(parts["test"])
             told(f"{metrics['num_users']:,.0f} users x {built.num_items:,} items", metrics["num_users"])
         say(f"  {compared(metrics)}")
+        pictures = {}
         if ranker is not None:
             with stage(say, "funnel", unit="users") as told:
                 funnel = built.funnel(parts["test"], verbose=verbose)
@@ -92,6 +94,8 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
                 say(f"  {line}")
             funnel.to_html(folder / "funnel.html")
             funnel.to_json(folder / "funnel.json")
+            ranker.save(folder / "ranker")
+            pictures[FUNNEL_TITLE] = funnel_picture(funnel)
         built.save(folder / "recommender", metrics=metrics)
         model.save(folder / "model")
         write_json(folder / "metrics.json", metrics)
@@ -101,14 +105,10 @@ def train(config: TrainConfig, *, say: Say, verbose: bool = True) -> Trained:
             ("items", f"{built.num_items:,}"),
             ("users", f"{len(built.audience):,}"),
         ]
-        write_report(
-            folder / "report.html",
-            "Training report",
-            history=curves(history),
-            bars=bars(metrics),
-            facts=facts,
-            tables={},
+        page = report_page(
+            "Training report", history=curves(history), bars=bars(metrics), facts=facts, pictures=pictures
         )
+        write_page(folder / "report.html", page)
     return Trained(Path(config.output), built, metrics, history)
 
 

@@ -113,7 +113,7 @@ def _block(config: ModelConfig | RankingConfig, **settings: Any) -> MLPBlock:
 
 def _steps(config: TrainingConfig | RankingConfig) -> dict[str, Any]:
     """The arguments of `compile` that say how the weights move."""
-    decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+    decay: dict[str, Any] = {"weight_decay": config.weight_decay} if config.weight_decay else {}
     optimizer = OPTIMIZERS[config.optimizer](learning_rate=config.learning_rate, **decay)
     schedule = SCHEDULES[config.schedule](warm_up_steps=config.warm_up_steps)
     changes = config.schedule != "constant" or config.warm_up_steps

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RANKER = "ranker"
+_LARGEST = 10.0  # of what enters a product by its exponential; powers of a product order as it does
 Steps = tuple[Ordering, ...]
 
 
@@ -117,7 +118,9 @@ def _orderings(candidates: Candidates, target: str, strengths: Sequence[float]) 
     if of_ranker > 0 and of_retrieval > 0:
         for strength in sorted(strengths):
             weight = float(f"{strength * of_ranker / of_retrieval:.3g}")
-            tried[f"{target} and {weight:g} x retrieval"] = (Weighted({target: 1.0, RETRIEVAL: weight}, how),)
+            own = min(1.0, _LARGEST / (weight * np.abs(candidates.retrieval[candidates.items >= 0]).max()))
+            step = Weighted({target: float(own), RETRIEVAL: float(own * weight)}, how)
+            tried[f"{target} and {weight:g} x retrieval"] = (step,)
     return tried
 
 

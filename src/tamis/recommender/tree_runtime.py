@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,12 @@ class TreeGraph:
     """
 
     def __init__(self, folder: Path, library: str, columns: Sequence[str], num_targets: int) -> None:
-        try:
-            module: Any = importlib.import_module(library)
-        except ImportError as error:
-            raise MissingExtraError(library, "trees", where="Recommender.load") from error
         self._columns, self._is_xgboost = columns, library == "xgboost"
         files = [folder / f"trees_{number}" for number in range(num_targets)]
-        self._boosters = [_xgboost(module, file) if self._is_xgboost else _lightgbm(module, file) for file in files]
+        try:
+            self._boosters = [_xgboost(file) if self._is_xgboost else _lightgbm(file) for file in files]
+        except ImportError as error:
+            raise MissingExtraError(library, "trees", where="Recommender.load") from error
 
     def run(self, inputs: Arrays) -> Array:
         """Scores: [candidates, targets] float32."""
@@ -56,11 +54,15 @@ class TreeGraph:
         return matrix
 
 
-def _xgboost(module: Any, file: Path) -> Any:
-    booster = module.Booster({"nthread": 1})
+def _xgboost(file: Path) -> Any:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
     booster.load_model(file.with_suffix(".json"))
     return booster
 
 
-def _lightgbm(module: Any, file: Path) -> Any:
-    return module.Booster(model_str=file.with_suffix(".txt").read_text(encoding="utf-8"))
+def _lightgbm(file: Path) -> Any:
+    import lightgbm
+
+    return lightgbm.Booster(model_str=file.with_suffix(".txt").read_text(encoding="utf-8"))

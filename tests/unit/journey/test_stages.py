@@ -1,14 +1,19 @@
 """What a configuration says about training reaches the models."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from known_world import write_world
+from tamis import Dataset
+from tamis.errors import DataError, SettingError
+from tamis.journey import stages
 from tamis.journey.config import TrainConfig
-from tamis.journey.stages import build_model, build_ranker, fit, fit_ranker
+from tamis.journey.stages import build_model, build_ranker, build_sources, fit, fit_ranker
 from tamis.journey.tuning_rows import rows_to_tune_on
+from tamis.recommender.sources.item_item import ItemItem
 
 STEPS = """
 optimizer = "{optimizer}"
@@ -44,6 +49,40 @@ def plan_of(folder: Path, stage: str, **settings: Any) -> dict[str, Any]:
     fit(model, config.training, rows, verbose=False)
     assert "BatchNorm" in repr(model.network)
     return model.compiled()
+
+
+def test_the_item_item_source_follows_its_settings_and_quotas_stop_at_the_catalogue(tmp_path: Path) -> None:
+    file = write_world(tmp_path)
+    file.write_text(file.read_text() + "[sources]\nretrieval = 12\nitem_item = 9999\nhalf_life = 3\nl2 = 50\n")
+    config = TrainConfig.read(file)
+    rows = rows_to_tune_on(config, tmp_path / "rows", say=lambda line: None, verbose=False)
+    model = build_model(rows["train"].schema, config.model, seed=0)
+    fit(model, replace(config.training, epochs=1), rows, verbose=False)
+    first, item_item = build_sources(model, config)
+    assert first.quota == 12
+    assert isinstance(item_item, ItemItem)
+    assert (item_item.half_life, item_item.l2) == (3.0, 50.0)
+    assert item_item.quota == len(model.fitted_items())
+
+
+@pytest.mark.parametrize("name", ["half_life", "l2"])
+def test_settings_of_the_item_item_source_are_above_0(tmp_path: Path, name: str) -> None:
+    file = write_world(tmp_path)
+    file.write_text(f"{file.read_text()}[sources]\n{name} = 0\n")
+    with pytest.raises(SettingError, match=rf"sources.{name} is 0.0. Choose a number above 0"):
+        TrainConfig.read(file)
+
+
+def test_a_first_stage_that_finds_nothing_for_the_ranker_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_world(tmp_path)
+    file.write_text(file.read_text().replace("epochs = 12\n", "epochs = 1\n") + RANKING + '[tune]\nstage = "ranking"\n')
+    nothing = lambda rows, first: Dataset(rows.compute().head(0), schema=rows.schema)  # noqa: E731
+    monkeypatch.setattr(stages, "found_positives", nothing)
+    expected = r"interactions.parquet: the first stage finds none of the \d+ rows .*Raise the quotas of \[sources\]"
+    with pytest.raises(DataError, match=expected):
+        rows_to_tune_on(TrainConfig.read(file), tmp_path / "rows", say=lambda line: None, verbose=False)
 
 
 @pytest.mark.parametrize("stage", ["retrieval", "ranking"])

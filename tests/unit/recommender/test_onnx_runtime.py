@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 import two_stage_world
 from tamis import Dataset, Recommender, XGBoostModel
 from tamis.cli import cli
-from tamis.errors import FormatError, MissingExtraError, SettingError, UnknownNameError
+from tamis.errors import DataError, FormatError, MissingExtraError, SettingError, UnknownNameError
 from tamis.models.lightgbm_model import LightGBMModel
 from tamis.models.tree_model import TreeModel
 from tamis.recommender import onnx_session, runtimes
 from tamis.recommender.onnx_runtime import ExportedRanker, OnnxEncoder
 from tamis.recommender.sources.retrieval_source import Retrieval
 from tamis.recommender.sources.similar_items import SimilarItems
+from tamis.recommender.tree_runtime import TreeGraph
 
 USERS = [f"u{number}" for number in range(8)]
 WITHOUT_TORCH = """
@@ -187,3 +188,18 @@ def test_trees_need_no_torch_either(kind: type[TreeModel], tmp_path: Path) -> No
     assert_frame_equal(lists(onnx), lists(torch), abs_tol=1e-6)
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, tmp_path / "b"], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_without_the_library_of_the_trees_the_extra_is_named(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf"needs '{library}', .*pip install 'tamis\[trees\]'"):
+        TreeGraph(tmp_path, library, ["price"], 1)
+
+
+def test_infinite_numbers_are_refused_by_trees(tmp_path: Path) -> None:
+    no_trees = TreeGraph(tmp_path, "xgboost", ["price"], 0)
+    with pytest.raises(DataError, match=r"column 'price': it holds infinite numbers, which no tree splits"):
+        no_trees.run({"price": np.array([1.0, np.inf], np.float32)})

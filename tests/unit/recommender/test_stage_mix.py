@@ -44,6 +44,16 @@ def test_the_weight_makes_the_spreads_of_both_stages_differ_by_the_strength() ->
     assert step == Weighted({"click": 1.0, "retrieval": 1.0}, "product")
 
 
+def test_the_exponential_of_a_small_score_with_a_large_weight_stays_within_32_bits() -> None:
+    items, scores = np.array([[0, 1]]), np.array([[0.0501, 0.05]], np.float32)  # logs of the chances spread by 1
+    chances = np.exp(np.array([[-3.0, -1.0]], np.float32))[:, :, None]
+    tried = _orderings(Candidates(items, scores, items, scores, chances), "click", [1.0])
+    ((step,),) = list(tried.values())[2:]
+    weights = step.weights
+    assert weights["retrieval"] * 0.0501 == pytest.approx(10)
+    assert weights["retrieval"] / weights["click"] == pytest.approx(20_000, rel=0.01)
+
+
 def test_scores_that_are_no_probabilities_are_summed() -> None:
     items, scores = np.array([[0, 1]]), np.array([[1.0, 0.0]], np.float32)
     candidates = Candidates(items, scores, np.ones_like(items), scores, np.array([[[-2.0], [2.0]]], np.float32))

@@ -169,10 +169,7 @@ class TestUpdates:
     def test_put_features_make_a_known_user_of_a_stranger(self, live: LiveVersion, tmp_path: Path) -> None:
         log = UpdateLog(tmp_path)
         log.put_user("stranger", {"age": 30.0, "shoe size": 43})  # a column of another version is no fault
-        stranger, described = (
-            Question([AskedUser("stranger")], k=5),
-            Question([AskedUser("stranger", {"age": 30.0})], k=5),
-        )
+        stranger, described = AskedUser("stranger"), AskedUser("stranger", {"age": 30.0})
         assert ids_of(live, Question([stranger], k=5), log) == ids_of(live, Question([described], k=5))
         other = Question([AskedUser("stranger", {"age": 50.0})], k=5)
         assert ids_of(live, other, log) == ids_of(live, Question([AskedUser("stranger", {"age": 50.0})], k=5))
