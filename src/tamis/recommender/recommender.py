@@ -13,10 +13,8 @@ import numpy as np
 import polars as pl
 
 from tamis.data.dataset import Dataset
-from tamis.errors import NotFittedError, SettingError, UnknownNameError
+from tamis.errors import SettingError
 from tamis.features.workflow import Workflow
-from tamis.index import SearchResult
-from tamis.recommender.allowed_items import Allowed, AllowedForAll, allowed_for_all, combine
 from tamis.recommender.answer import Answer, joined
 from tamis.recommender.audience import Audience
 from tamis.recommender.building import (
@@ -25,16 +23,13 @@ from tamis.recommender.building import (
     build_interactions,
     id_column,
     in_time,
-    popularity,
 )
-from tamis.recommender.candidates import BLENDS, Candidates, blended
 from tamis.recommender.catalogue import Catalogue
 from tamis.recommender.filters import Filter, SeenItems, Where, check_filters
-from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.item_updates import ItemUpdates
 from tamis.recommender.item_vectors import ItemVectors
-from tamis.recommender.ordering import Ordering, check_ordering, generators_of, order_by
+from tamis.recommender.ordering import Ordering, check_ordering, generators_of
 from tamis.recommender.queries import Queries
 from tamis.recommender.query_columns import QueryColumns, query_columns
 from tamis.recommender.ranker import Ranker
@@ -42,6 +37,7 @@ from tamis.recommender.raw_ids import as_ids
 from tamis.recommender.requests import Asked, Context, Request, Requests
 from tamis.recommender.source import Source
 from tamis.recommender.sources.retrieval_source import Retrieval
+from tamis.recommender.stage_set import StageSet
 from tamis.schema import Tags
 
 if TYPE_CHECKING:
@@ -52,11 +48,10 @@ if TYPE_CHECKING:
     from tamis.recommender.funnel_ceilings import Oracle
     from tamis.recommender.onnx_runtime import ExportedRanker
 
-POPULARITY = "popularity"
 _BLOCK = 4096  # requests answered at once, so that a million of them stay in bounded memory
 
 
-class Recommender:
+class Recommender(StageSet):
     """Sources find candidates, filters leave some out, a ranker predicts, an ordering makes the list.
 
     Build it, `fit` it, ask it; `save` writes all of it as one folder.
@@ -85,32 +80,17 @@ class Recommender:
         context: Mapping[str, Any] | None = None,
     ) -> None:
         given = list(sources) if isinstance(sources, Sequence) else [sources]
-        self.sources = [one if isinstance(one, Source) else Retrieval(one) for one in given]
-        self.filters = tuple(filters)
-        self.ranker = None if ranker is None else Ranker(ranker)
-        self.ordering = tuple(ordering) if isinstance(ordering, Sequence) else (ordering,)
-        self.blend, self.context = blend, dict(context or {})
-        self._parts: tuple[Workflow, Catalogue, Audience, Interactions] | None = None
-        self._allowed: tuple[int, AllowedForAll] | None = None  # by the catalogue's version
+        super().__init__(
+            [one if isinstance(one, Source) else Retrieval(one) for one in given],
+            filters,
+            None if ranker is None else Ranker(ranker),
+            ordering if isinstance(ordering, Sequence) else (ordering,),
+            blend,
+        )
+        self.context = dict(context or {})
         self._updates: ItemUpdates | None = None
         self._identity: tuple[int, str] | None = None  # by the catalogue's version
         self.metrics: dict[str, Any] = {}  # what was measured, as `save` and `load` keep it
-        self._check()
-
-    def _check(self) -> None:
-        if not self.sources:
-            raise SettingError("Recommender: there are no sources. Give one, a fitted retrieval model say.")
-        if self.blend not in BLENDS:
-            raise UnknownNameError(self.blend, BLENDS, where="Recommender", what="blend")
-        names = self.source_names
-        for name in names:
-            if names.count(name) > 1:
-                raise SettingError(f"Recommender: two sources are named {name!r}. Give one another name: name=...")
-
-    @property
-    def source_names(self) -> list[str]:
-        """What each bit of a candidate's sources stands for; the last is the fallback of unknown users."""
-        return [*(source.name for source in self.sources), POPULARITY]
 
     def fit(self, workflow: Workflow, interactions: Dataset, *, items: Any = None, time: str | None = None) -> Self:
         """Learn who the users are, what the items are, and what each source needs.
@@ -173,37 +153,6 @@ class Recommender:
         self._parts, self._updates = (workflow, catalogue, audience, met), None
 
     @property
-    def parts(self) -> tuple[Workflow, Catalogue, Audience, Interactions]:
-        """Workflow, items, users and who met what.
-
-        Raises:
-            NotFittedError: neither `fit` nor `load` came before.
-        """
-        if self._parts is None:
-            raise NotFittedError("Recommender: it knows no users and items yet. Call fit, or load a saved one.")
-        return self._parts
-
-    @property
-    def workflow(self) -> Workflow:
-        """What turns raw rows into codes."""
-        return self.parts[0]
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """The items."""
-        return self.parts[1]
-
-    @property
-    def audience(self) -> Audience:
-        """The known users."""
-        return self.parts[2]
-
-    @property
-    def interactions(self) -> Interactions:
-        """Who met what when."""
-        return self.parts[3]
-
-    @property
     def raw_user_columns(self) -> tuple[str, ...]:
         """Raw columns that users' features are made of; rows of features may hold them."""
         return self._requests_fitted().columns.raw_user
@@ -217,11 +166,6 @@ class Recommender:
     def raw_item_columns(self) -> tuple[str, ...]:
         """Raw columns that items' features are made of, the id among them."""
         return tuple(self._items().raw)
-
-    @property
-    def num_items(self) -> int:
-        """How many items can be recommended."""
-        return self.catalogue.num_offered
 
     def recommend(
         self,
@@ -438,11 +382,6 @@ class Recommender:
     def identity(self, name: str) -> None:
         self._identity = (self.catalogue.version, name)
 
-    @property
-    def targets(self) -> list[str]:
-        """What the ranker predicts."""
-        return [] if self.ranker is None else self.ranker.targets
-
     def unknown_users(self, user_ids: Iterable[Any]) -> list[Any]:
         """Those of these raw ids that the training data does not know, as they were given."""
         given = list(user_ids)
@@ -456,75 +395,6 @@ class Recommender:
     def queries(self, users: Asked, context: Context = None) -> Queries:
         """The encoded queries of users, as `recommend` takes them."""
         return self._requests_fitted().queries(self.read(users, context))
-
-    def filters_for(self, more: Sequence[Filter] = (), *, exclude_seen: bool = True) -> list[Filter]:
-        """The filters of a request: the recommender's, then these."""
-        return [*(one for one in self.filters if exclude_seen or not isinstance(one, SeenItems)), *more]
-
-    def allowed(self, queries: Queries, filters: Sequence[Filter] = (), *, exclude_seen: bool = True) -> Allowed:
-        """What the filters leave for these requests."""
-        all_filters = self.filters_for(filters, exclude_seen=exclude_seen)
-        if filters:
-            return combine(all_filters, self.catalogue, queries)
-        if self._allowed is None or self._allowed[0] != self.catalogue.version:
-            self._allowed = (self.catalogue.version, allowed_for_all(all_filters, self.catalogue))
-        return combine(all_filters, self.catalogue, queries, for_all=self._allowed[1])
-
-    def candidates(self, queries: Queries, allowed: Allowed, *, quotas: Mapping[str, int] | None = None) -> Candidates:
-        """The first stage: the sources' lists as one, the popular items where no source has anything.
-
-        `quotas` by the source's name stand for its own in this request.
-        """
-        quotas = quotas or {}
-        found = [self.search(source, queries, allowed, k=quotas.get(source.name)) for source in self.sources]
-        candidates = blended(found, len(self.catalogue), blend=self.blend)
-        unanswered = np.flatnonzero(~self._answerable(queries))
-        return self._with_popular(candidates, unanswered, allowed) if len(unanswered) else candidates
-
-    def search(self, source: Source, queries: Queries, allowed: Allowed, *, k: int | None = None) -> SearchResult:
-        """One source's list for each request, `k` long or as long as its quota; empty where it cannot answer."""
-        rows = np.flatnonzero(source.can_answer(queries))
-        k = min(k or source.quota, len(self.catalogue))
-        ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-        if len(rows):
-            exclude = None if allowed.exclude is None else [allowed.exclude[row] for row in rows.tolist()]
-            asked = queries if len(rows) == len(queries) else queries.select(rows)
-            found = source.search(asked, k, exclude=exclude, allow=allowed.rows)
-            ids[rows], scores[rows] = found.ids, found.scores
-        return SearchResult(scores, ids)
-
-    def _answerable(self, queries: Queries) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        answerable = np.zeros(len(queries), np.bool_)
-        for source in self.sources:
-            answerable |= source.can_answer(queries)
-        return answerable
-
-    def _with_popular(self, candidates: Candidates, rows: Rows, allowed: Allowed) -> Candidates:
-        """The candidates, with the most popular allowed items for these requests."""
-        k = sum(source.quota for source in self.sources)
-        popular = self.catalogue.by_popularity()
-        popular = popular[allowed.for_all.mask[popular]]
-        lists = [
-            _first_allowed(popular, k, () if allowed.exclude is None else allowed.exclude[row]) for row in rows.tolist()
-        ]
-        return candidates.filled(rows, lists, popularity(self.catalogue), bit=len(self.sources))
-
-    def rank(self, queries: Queries, candidates: Candidates) -> Candidates:
-        """The second stage: the ranker's predictions for the candidates."""
-        return candidates if self.ranker is None else self.ranker.rank(queries, candidates, self.catalogue)
-
-    def order(
-        self,
-        candidates: Candidates,
-        k: int,
-        allowed: Allowed | None = None,
-        *,
-        generators: Sequence[np.random.Generator] | None = None,
-    ) -> Candidates:
-        """The lists of length `k`; see `order_by`."""
-        return order_by(
-            self.ordering, candidates, self.catalogue, k, targets=self.targets, allowed=allowed, generators=generators
-        )
 
     def evaluate(
         self, held_out: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude_seen: bool = True
@@ -615,12 +485,6 @@ def as_filters(given: Filter | str | Sequence[Filter | str]) -> list[Filter]:
     """The filters that a request gave."""
     several = [given] if isinstance(given, Filter | str) else given
     return [Where(one) if isinstance(one, str) else one for one in several]
-
-
-def _first_allowed(items: Rows, k: int, excluded: Sequence[int] | Rows) -> Rows:
-    """The first `k` items that are not excluded."""
-    some = items[: k + len(excluded)]
-    return some[~np.isin(some, excluded)][:k]
 
 
 class _Watch:
