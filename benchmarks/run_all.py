@@ -35,6 +35,7 @@ SCRIPTS = (
     "scoring",
     "evaluation",
     "quality",
+    "funnel",
     "frappe",
 )
 MERLIN = (

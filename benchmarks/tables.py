@@ -16,7 +16,16 @@ def write(rows: list[Row], root: Path) -> None:
     """Put the tables between the markers of README.md and docs/benchmarks.md."""
     speed, quality = speed_table(rows), quality_table(rows)
     features, out_of_core = features_table(rows), out_of_core_table(rows)
-    parts = [quality, frappe_table(rows), speed, ranking_table(rows), scoring_table(rows), features, out_of_core]
+    parts = [
+        quality,
+        funnel_table(rows),
+        frappe_table(rows),
+        speed,
+        ranking_table(rows),
+        scoring_table(rows),
+        features,
+        out_of_core,
+    ]
     _between_markers(root / "README.md", parts)
     _between_markers(root / "docs" / "benchmarks.md", [_machines(rows), *parts])
 
@@ -78,6 +87,34 @@ def quality_table(rows: list[Row]) -> str:
     for name, title, k, beside in literature:
         lines += [_quality(f"{title}, {row['case']}", row, k, beside) for row in _of(rows, f"quality-{name}")]
     return _markdown(("data and model", "Recall / NDCG", "popularity", "beside it"), lines)
+
+
+def funnel_table(rows: list[Row]) -> str:
+    """Both stages end to end, beside the first stage alone, popularity and the truth where it is known."""
+    titles = {"ml-100k": "MovieLens-100K by time", "ml-1m": "MovieLens-1M by order", "planted": "planted truth"}
+    lines: list[tuple[str, ...]] = []
+    for name, title in titles.items():
+        for row in _of(rows, f"funnel-{name}"):
+            what = f"{title}, {row['rows']:,} rows" if name == "planted" else title
+            values = (_interval(row[f"{system}_ndcg_at_10"]) for system in ("popularity", "retrieval", "funnel"))
+            better = _interval(row["better_than_retrieval_ndcg_at_10"], sign="+")
+            lines.append((f"{what}, {row['num_users']:,} users", *values, better, _of_oracle(row)))
+    head = ("NDCG@10 with 95 % intervals", "popularity", "retrieval alone", "both stages", "better than retrieval by")
+    return _markdown((*head, "of the oracle's"), lines)
+
+
+def _interval(found: list[float], *, sign: str = "") -> str:
+    value, low, high = (f"{number:{sign}.4f}" for number in found)
+    return f"{value} [{low}, {high}]"
+
+
+def _of_oracle(row: Row) -> str:
+    if "oracle_ndcg_at_10" not in row:
+        return ""
+    shares = [f"{row[f'{system}_share_ndcg_at_10'][0]:.1%}" for system in ("funnel", "retrieval")]
+    ranker = f"the ranker's AUC within slates {row['ranker_gauc']:.4f} of {row['oracle_gauc']:.4f}"
+    shown = f"a ranker's of impressions {row['impression_auc']:.4f} of {row['oracle_impression_auc']:.4f}"
+    return f"{shares[0]} (retrieval {shares[1]}); {ranker}, {shown}"
 
 
 def frappe_table(rows: list[Row]) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from tamis.data.dataset import Dataset
 from tamis.errors import SettingError
-from tamis.evaluation.judgement import Tally
-from tamis.evaluation.metrics import Metric, NDCGAt, resolve_metrics
-from tamis.evaluation.pairs import Pairs
-from tamis.evaluation.rank_values import accuracy_metrics
+from tamis.evaluation.metrics import AccuracyMetric, Metric, NDCGAt, resolve_metrics
+from tamis.evaluation.rank_values import accuracy_metrics, ranks_in, values_of_ranks
 from tamis.evaluation.top_k import check_k
 from tamis.recommender.candidates import Candidates
 from tamis.recommender.held_out_queries import HeldOutQueries, held_out_queries
@@ -78,14 +75,18 @@ def choose_mix(
     wanted = _metric(recommender, metric)
     asked = held_out_queries(recommender, held_out, exclude_seen=exclude_seen, where="choose_mix")
     tried: dict[str, Steps] = {}
-    tallies: dict[str, Tally] = {}
+    ranks: dict[str, NDArray[np.int32]] = {}
     for block in stage_blocks(recommender, asked.queries, wanted.k, exclude_seen=exclude_seen):
         tried = tried or _orderings(block.candidates, recommender.targets[0], strengths)
-        tallies = tallies or {name: _tally(recommender, asked, wanted) for name in tried}
+        pairs = np.flatnonzero((asked.query >= block.start) & (asked.query < block.start + len(block)))
         for name, steps in tried.items():
             lists = _lists(recommender, block, steps, wanted.k)
-            tallies[name].add(block.start, block.start + len(block), torch.from_numpy(lists))
-    return _best(tried, {name: tally.judgement().values[wanted.name] for name, tally in tallies.items()}, wanted)
+            places = ranks.setdefault(name, np.zeros(len(asked.query), np.int32))
+            places[pairs] = ranks_in(lists, asked.query[pairs] - block.start, asked.item[pairs])
+    values = {name: _mean(wanted, asked, places) for name, places in ranks.items()}
+    best = max(values, key=lambda one: values[one])  # the first of equal ones
+    table = pl.DataFrame({"ordering": list(values), wanted.name: list(values.values())})
+    return Mix(best, tried[best], table)
 
 
 def _check(recommender: Recommender, strengths: Sequence[float]) -> None:
@@ -96,14 +97,14 @@ def _check(recommender: Recommender, strengths: Sequence[float]) -> None:
             raise SettingError(f"choose_mix: a strength is {strength}. Give numbers above 0.")
 
 
-def _metric(recommender: Recommender, metric: str | Metric | None) -> Metric:
+def _metric(recommender: Recommender, metric: str | Metric | None) -> AccuracyMetric:
     (wanted,) = resolve_metrics([NDCGAt(min(10, recommender.num_items)) if metric is None else metric])
     check_k(wanted.k, recommender.num_items, where="choose_mix")
     return accuracy_metrics([wanted], wanted.k, where="choose_mix")[0]
 
 
-def _tally(recommender: Recommender, asked: HeldOutQueries, metric: Metric) -> Tally:
-    return Tally(Pairs.from_arrays(asked.query, asked.item, len(asked)), len(recommender.catalogue), [metric])
+def _mean(metric: AccuracyMetric, asked: HeldOutQueries, places: NDArray[np.int32]) -> float:
+    return float(values_of_ranks([metric], asked.query, places, len(asked))[metric.name].mean())
 
 
 def _orderings(candidates: Candidates, target: str, strengths: Sequence[float]) -> dict[str, Steps]:
@@ -135,11 +136,7 @@ def _spread(scores: NDArray[np.float64]) -> float:
 
 def _lists(recommender: Recommender, block: Stages, steps: Steps, k: int) -> NDArray[np.int64]:
     targets, catalogue = recommender.targets, recommender.catalogue
-    lists = order_by(steps, block.candidates, catalogue, k, targets=targets, allowed=block.allowed).items
-    return np.pad(lists, ((0, 0), (0, k - lists.shape[1])), constant_values=-1)
-
-
-def _best(tried: Mapping[str, Steps], values: Mapping[str, float], metric: Metric) -> Mix:
-    name = max(values, key=lambda one: values[one])  # the first of equal ones
-    table = pl.DataFrame({"ordering": list(values), metric.name: list(values.values())})
-    return Mix(name, tried[name], table)
+    found: NDArray[np.int64] = order_by(
+        steps, block.candidates, catalogue, k, targets=targets, allowed=block.allowed
+    ).items
+    return found

@@ -82,6 +82,19 @@ ROWS: list[dict[str, Any]] = [
         "p99_ms": 2.2, "floor_ms": 2.04, "times_floor": 0.8, "whole_p50_ms": 4.4, "whole_p99_ms": 6.0,
         "mflop": 388.2, "peak_gflops": 190,
     },
+    {
+        "benchmark": "funnel-ml-1m", "num_users": 6_040, "popularity_ndcg_at_10": [0.02, 0.0181, 0.0222],
+        "retrieval_ndcg_at_10": [0.18, 0.17, 0.19], "funnel_ndcg_at_10": [0.19, 0.18, 0.2],
+        "better_than_retrieval_ndcg_at_10": [0.01, 0.004, 0.016],
+    },
+    {
+        "benchmark": "funnel-planted", "rows": 1_000_000, "num_users": 20_000,
+        "popularity_ndcg_at_10": [0.1, 0.09, 0.11], "retrieval_ndcg_at_10": [0.2, 0.19, 0.21],
+        "funnel_ndcg_at_10": [0.21, 0.2, 0.22], "better_than_retrieval_ndcg_at_10": [-0.01, -0.02, 0.0],
+        "oracle_ndcg_at_10": [0.25, 0.24, 0.26], "retrieval_share_ndcg_at_10": [0.8, 0.79, 0.81],
+        "funnel_share_ndcg_at_10": [0.841, 0.83, 0.85], "ranker_gauc": 0.75, "oracle_gauc": 0.85,
+        "impression_auc": 0.66, "oracle_impression_auc": 0.8,
+    },
 ]  # fmt: skip
 
 
@@ -93,6 +106,21 @@ def line_of(table: str, words: str) -> list[str]:
     found = [line for line in cells(table) if words in line[0]]
     assert len(found) == 1, (words, table)
     return found[0]
+
+
+def test_both_stages_stand_beside_the_first_alone_and_the_truth() -> None:
+    table = tables.funnel_table(ROWS)
+    assert line_of(table, "MovieLens-1M by order, 6,040 users")[1:] == [
+        "0.0200 [0.0181, 0.0222]", "0.1800 [0.1700, 0.1900]", "0.1900 [0.1800, 0.2000]",
+        "+0.0100 [+0.0040, +0.0160]", "",
+    ]  # fmt: skip
+    line = line_of(table, "planted truth, 1,000,000 rows, 20,000 users")
+    assert line[4] == "-0.0100 [-0.0200, +0.0000]"
+    assert line[5] == (
+        "84.1% (retrieval 80.0%); the ranker's AUC within slates 0.7500 of 0.8500, "
+        "a ranker's of impressions 0.6600 of 0.8000"
+    )
+    assert tables.funnel_table([]) == ""
 
 
 def test_a_ranker_s_step_stands_beside_those_of_others() -> None:
