@@ -145,11 +145,12 @@ class ServerProcess:
             except ValueError:
                 self.lines.append({"message": line.rstrip()})
 
-    def wait_for(self, message: str, times: int = 1, timeout_s: float = 60) -> dict[str, Any]:
-        """The log line that has this message, or begins with it, for the `times`th time."""
+    def wait_for(self, message: str, times: int = 1, timeout_s: float = 60, **facts: Any) -> dict[str, Any]:
+        """The log line that has this message, or begins with it, and these facts, for the `times`th time."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = [line for line in list(self.lines) if str(line["message"]).startswith(message)]
+            found = [line for line in found if all(line.get(name) == value for name, value in facts.items())]
             if len(found) >= times:
                 return found[times - 1]
             assert self.process.poll() is None or not message, f"the server ended: {self.lines}"

@@ -92,6 +92,7 @@ _HOME = {
     "XGBoostModel": "tamis.models.xgboost_model",
     "build_index": "tamis.index",
     "check_no_leakage": "tamis.data.leakage",
+    "choose_mix": "tamis.recommender.stage_mix",
     "datasets": "tamis.datasets",
     "errors": "tamis.errors",
     "filters": "tamis.recommender.filters",
@@ -201,6 +202,7 @@ if TYPE_CHECKING:
     from tamis.recommender.sources.recent import Recent as Recent
     from tamis.recommender.sources.retrieval_source import Retrieval as Retrieval
     from tamis.recommender.sources.similar_items import SimilarItems as SimilarItems
+    from tamis.recommender.stage_mix import choose_mix as choose_mix
     from tamis.schema import ColumnSchema as ColumnSchema
     from tamis.schema import Schema as Schema
     from tamis.schema import Tags as Tags

@@ -37,7 +37,16 @@ LAZILY = {("datasets/aliccp.py", "features.workflow")}  # it fits the workflow t
 
 LIBRARIES: dict[str, set[str]] = {  # the heavy ones, and the folders or files that may hold them
     # judging is the evaluating half of a recommender; the loading half, which a server imports, goes without
-    "torch": {"data", "nn", "training", "evaluation", "models", "recommender/judging.py", "recommender/stage_mix.py", "journey"},
+    "torch": {
+        "data",
+        "nn",
+        "training",
+        "evaluation",
+        "models",
+        "recommender/judging.py",
+        "recommender/stage_mix.py",
+        "journey",
+    },
     "faiss": {"index/faiss.py", "index/faiss_structure.py"},
     "onnx": {"models/onnx_export.py"},
     "onnxscript": {"models/onnx_export.py"},

@@ -192,7 +192,7 @@ def test_the_server_says_how_it_was_started_and_ends_in_order(tmp_path: Path) ->
         assert process.call("POST", "/v1/recommend", asked).status == 401
         found = process.call("POST", "/v1/recommend", asked, authorization="Bearer a secret key", x_request_id="r-1")
         assert found.status == 200 and found.headers["x-request-id"] == "r-1"
-        line = next(one for one in process.lines if one.get("request_id") == "r-1")
+        line = process.wait_for("request", request_id="r-1")
         assert (line["status"], line["path"], line["degraded"]) == (200, "/v1/recommend", None)
         assert "secret" not in json.dumps(process.lines)
         assert process.terminate() in (0, -signal.SIGTERM)

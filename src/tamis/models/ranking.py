@@ -159,8 +159,8 @@ class RankingModel(ScoringModel, NetworkModel):
             schedule: how the learning rates change: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, or one with
                 settings such as `CosineSchedule(warm_up_steps=500)`.
             clip_norm: the most that the gradient's norm may be, over dense weights and touched rows together.
-            embedding_l2: the loss gets half of this times the squared norms of all embedding rows, paid by each row when
-                a step touches it; an optimizer's `weight_decay` is apart from the loss and for all weights.
+            embedding_l2: the loss gets half of this times the squared norms of all embedding rows, paid by each row
+                when a step touches it; an optimizer's `weight_decay` is apart from the loss and for all weights.
             average: `WeightAverage(...)` to validate and end with averaged weights.
             metrics: by default AUC and log loss of probabilities, RMSE of amounts, AUC, GAUC and NDCG@10 by query of
                 an order.

@@ -127,8 +127,8 @@ class RetrievalModel(NetworkModel, ABC):
             schedule: how the learning rates change: `"constant"`, `"linear"`, `"cosine"`, `"exponential"`, or one with
                 settings such as `CosineSchedule(warm_up_steps=500)`.
             clip_norm: the most that the gradient's norm may be, over dense weights and touched rows together.
-            embedding_l2: the loss gets half of this times the squared norms of all embedding rows, paid by each row when
-                a step touches it; an optimizer's `weight_decay` is apart from the loss and for all weights.
+            embedding_l2: the loss gets half of this times the squared norms of all embedding rows, paid by each row
+                when a step touches it; an optimizer's `weight_decay` is apart from the loss and for all weights.
             average: `WeightAverage(...)` to validate and end with averaged weights.
             loss: `"softmax"` (the default) or `"bpr"`.
             metrics: of the lists over the whole catalogue; by default Recall and NDCG at 10.

@@ -98,8 +98,9 @@ class UserQueries:
         try:
             frame = pl.DataFrame(rows, infer_schema_length=None)
         except (TypeError, pl.exceptions.PolarsError) as error:
+            what = str(error).partition("\n")[0]
             raise DataError(
-                f"features: the users give values of different kinds for one column ({error}). Give one kind."
+                f"features: the users give values of different kinds for one column ({what}). Give one kind."
             ) from error
         return self._recommender.queries(frame, context)
 

@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from tamis.errors import SettingError, TamisError
-from tamis.folders import read_manifest
+from tamis.folders import MANIFEST, read_manifest
 from tamis.recommender.recommender_folder import KIND, VERSION
 from tamis.serving.logs import set_up_logs
 from tamis.serving.published import PublishedPlace
@@ -59,7 +59,8 @@ def serve(path: str | Path, settings: ServingSettings) -> None:
 
 def _check(folder: Path, settings: ServingSettings) -> None:
     """What would make every worker fail shall fail once, and before the port is taken."""
-    if not PublishedPlace(folder).exists:
+    is_place, is_bundle = PublishedPlace(folder).exists, (folder / MANIFEST).is_file()
+    if not is_place and (settings.workers > 1 or not is_bundle):  # of a bundle, a single process finds out itself
         read_manifest(folder, kind=KIND, version=VERSION)
     state = state_folder(folder, settings)
     if state is not None:
