@@ -14,7 +14,8 @@ PUBLIC = {
     "Popular", "PopularityBasedSampler", "PopularityBiasAt", "PrecisionAt", "RMSE", "RandomNegatives", "RecallAt",
     "Recent", "Recommender", "Retrieval", "SGD", "Schema", "SharedBottom", "SimilarItems", "Subgraph", "Tags",
     "TamisError", "TopKEncoder", "TwoTowerModel", "UniformSampler", "WeightAverage", "WideAndDeepModel", "Workflow",
-    "XGBoostModel", "__version__", "build_index", "check_no_leakage", "choose_mix", "datasets", "errors", "filters", "inspect",
+    "XGBoostModel", "__version__", "build_index", "check_no_leakage", "choose_mix", "datasets", "errors", "filters",
+    "inspect",
     "leave_last_out", "load_index", "load_model", "ops", "ordering", "ranking_rows", "split_by_time", "split_by_user",
     "split_random", "unique_rows_by_features", "write_report",
 }  # fmt: skip

@@ -81,7 +81,7 @@ def test_both_stages_are_trained_from_a_file(tmp_path: Path, kind: str) -> None:
     assert [line.split()[0] for line in said if not line.startswith(" ")][:5] == [
         "data", "features", "candidates", "ranker", "model",
     ]  # fmt: skip
-    assert "beside the first stage alone" in next(line for line in said if line.startswith("funnel"))
+    assert any("first stage alone" in line for line in said)
     assert "<svg" in (trained.folder / "funnel.html").read_text()
     found = Recommender.load(trained.folder / "recommender").recommend(["u1"], k=5)
     assert found["ranker_taken"].is_between(0, 1).all()

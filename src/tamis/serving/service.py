@@ -73,6 +73,8 @@ class Service:
         folder = self._place.path_of(version.name) if self._place.exists else self._path
         golden = Golden.load(folder, version.recommender)
         self.metrics.watch(version.name, ScoreDrift(training_scores(version, golden)))
+        if self.log is not None:
+            _ = version.recommender.raw_item_columns  # what the first update of an item would have to wait for
 
     def recommend(self, asked: RecommendRequest, *, received: float) -> dict[str, Any]:
         """Lists for users; `received` is when the request came, by `time.perf_counter`.
