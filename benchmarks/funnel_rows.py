@@ -50,8 +50,9 @@ def slates(
     pools, frame = pools[found], frame[found].with_columns(pl.int_range(len(found), dtype=pl.Int32).alias(REQUEST))
     schema = positives.schema - positives.schema.select_by_tag(Tags.USER_ID)
     user = positives.schema.select_by_tag(Tags.USER_ID).first
-    schema = schema + replace(user, tags=user.tags - {Tags.USER_ID})
+    schema = schema + replace(user, tags=user.tags - {Tags.USER_ID, Tags.ID})
     schema = schema + ColumnSchema(REQUEST, "int32", frozenset({Tags.USER_ID}))
+    assert schema.select_by_tag(Tags.USER_ID).column_names == [REQUEST]  # else all of a user's positives share one pool
     return ranking_rows(
         Dataset(frame, schema=schema),
         lambda rows: pools[rows[REQUEST].to_numpy()],

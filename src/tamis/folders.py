@@ -52,8 +52,17 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             _flush_to_disk(fresh)
             _put_in_place(fresh, target, old=target.with_name(f".{target.name}.old-{token}"))
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        _remove(fresh)
     _remove_leftovers(target)
+
+
+def _remove(folder: Path) -> None:
+    """Remove it for sure: other threads of a writer that failed may still be adding files."""
+    for wait_s in (0.0, 0.01, 0.05, 0.2, 0.5):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(wait_s)
 
 
 def _check_replaceable(target: Path) -> None:
