@@ -12,8 +12,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tamis.errors import SchemaError, SettingError, UnknownColumnError, UnknownNameError
 from tamis.schema import ColumnSchema
@@ -128,7 +130,7 @@ class EmbeddingTables(nn.Module):
         for key, seen in lookups.items():
             pairs = [(rows, vectors.grad) for rows, vectors in seen if vectors.grad is not None]
             if pairs:
-                found[key] = sum_by_row(torch.cat([r for r, _ in pairs]), torch.cat([g for _, g in pairs]))
+                found[key] = sum_by_row(*pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True)))
         return found
 
     @property
@@ -144,10 +146,23 @@ class EmbeddingTables(nn.Module):
 
 
 def sum_by_row(rows: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct rows, ascending, and the sum of each one's gradients."""
+    """Distinct rows, ascending, and the sum of each one's gradients, added in their order on a CPU."""
+    if rows.is_cpu and len(rows):
+        return _sum_by_sorted_row(rows, gradients)
     distinct, inverse = torch.unique(rows, return_inverse=True)
     summed = torch.zeros(len(distinct), gradients.shape[1], dtype=gradients.dtype, device=gradients.device)
     return distinct, summed.index_add_(0, inverse, gradients)
+
+
+def _sum_by_sorted_row(rows: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and place in one number sort several times faster than rows with their places beside them."""
+    bits = len(rows).bit_length()
+    keys = (rows.long().numpy() << bits) | np.arange(len(rows))
+    keys.sort()
+    places, in_order = keys & ((1 << bits) - 1), keys >> bits
+    starts = np.flatnonzero(np.diff(in_order, prepend=-1))
+    bags = (torch.from_numpy(places), gradients, torch.from_numpy(starts))
+    return torch.from_numpy(in_order[starts]).to(rows.dtype), F.embedding_bag(*bags, mode="sum")
 
 
 def _lay_out(columns: Iterable[ColumnSchema], options: EmbeddingOptions) -> dict[str, Table]:

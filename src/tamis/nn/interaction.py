@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def pairwise_sum(fields: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class DotInteraction(nn.Module):
         rows, columns = torch.tril_indices(num_fields, num_fields, offset=-1)
         self.width = len(rows)
         self.register_buffer("pairs", rows * num_fields + columns, persistent=False)
-        pair_of = torch.full((num_fields, num_fields), self.width)  # the diagonal has none: one past the last
+        pair_of = torch.zeros((num_fields, num_fields), dtype=torch.int64)  # the diagonal has none
         pair_of[rows, columns] = pair_of[columns, rows] = torch.arange(self.width)
         self.register_buffer("pair_of", pair_of.flatten(), persistent=False)
 
@@ -53,15 +53,26 @@ class _PairProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fields: Tensor, pairs: Tensor, pair_of: Tensor) -> Tensor:
         ctx.save_for_backward(fields, pair_of)
-        return _products(fields, pairs)
+        return _columns((fields @ fields.transpose(1, 2)).flatten(1), pairs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         fields, pair_of = ctx.saved_tensors
         batch, num_fields, _ = fields.shape
-        symmetric = F.pad(gradient, (0, 1)).index_select(1, pair_of).view(batch, num_fields, num_fields)
+        if num_fields == 1:
+            return torch.zeros_like(fields), None, None
+        symmetric = _columns(gradient, pair_of).view(batch, num_fields, num_fields)
+        symmetric.diagonal(dim1=1, dim2=2).zero_()
         return symmetric @ fields, None, None
+
+
+def _columns(values: Tensor, index: Tensor) -> Tensor:
+    """Columns of a matrix. Those of numbers of two bytes torch's own operation takes one by one on a CPU."""
+    if values.is_cpu and values.element_size() == 2:
+        taken = np.take(values.contiguous().view(torch.int16).numpy(), index.numpy(), axis=1, mode="clip")
+        return torch.from_numpy(taken).view(values.dtype)
+    return values.index_select(1, index)
 
 
 def _products(fields: Tensor, pairs: Tensor) -> Tensor:
