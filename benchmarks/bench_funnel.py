@@ -56,7 +56,9 @@ ML_100K = Settings(
     ranker_epochs=6,
     retrieval_weight=40.0,
 )
-ML_1M = Settings(order="position", with_user_id=True)
+ML_1M = Settings(
+    order="position", with_user_id=True, ranker_dropout=0.1, ranker_rate=0.001, ranker_epochs=2, retrieval_weight=40.0
+)
 
 Parts = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
@@ -92,7 +94,7 @@ def movielens(case: str, parts: Parts, settings: Settings, *, validation: bool) 
     """One row of the table; on validation data one for each weight of the retrieval score."""
     weights = (settings.retrieval_weight,)
     if validation:
-        weights = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0)
+        weights = (0.0, 20.0, 30.0, 40.0, 50.0, 70.0)
     runs = []
     for seed in SEEDS[case]:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from typing import Any
 
 HERE = Path(__file__).parent / "frappe"
 TRIED = HERE / "tried.jsonl"
-TRIES = {"LR": 12, "FM": 12, "DeepFM": 12, "DCN-v2": 8, "AutoInt": 8, "FinalMLP": 8}  # of each library
+TRIES = {"LR": 12, "FM": 12, "DeepFM": 12, "DCN-v2": 8, "AutoInt": 12, "FinalMLP": 8}  # of each library
 DRAWN = 6  # of them at random
 
 Settings = dict[str, Any]

@@ -49,7 +49,6 @@ class Settings:
     quota: int = 100
     num_negatives: int = 20
     ranker_lengths: tuple[int, ...] = (1, 3, 10)
-    ranker_dim: int = 32
     ranker_deep: tuple[int, ...] = (128, 64)
     ranker_dropout: float = 0.0
     ranker_rate: float = 0.002
@@ -84,8 +83,8 @@ class Stages:
     def _coded(self, rows: pl.DataFrame) -> Dataset:
         return Dataset(self.workflow.transform(Dataset(rows)).compute(), schema=self.workflow.output_schema)
 
-    def retrieval(self, rows: pl.DataFrame, seed: int) -> Retrieval:
-        """A first stage that has learned from these rows."""
+    def retrieval(self, rows: pl.DataFrame, seed: int) -> tuple[tamis.TwoTowerModel, Retrieval]:
+        """A first stage that has learned from these rows: the model, and it as a source."""
         settings = self.settings
         model = tamis.TwoTowerModel(
             self.inputs,
@@ -105,15 +104,15 @@ class Stages:
             seed=seed,
             verbose=False,
         )
-        return Retrieval(model, quota=settings.quota)
+        return model, Retrieval(model, quota=settings.quota)
 
     def now(self, rows: pl.DataFrame) -> Dataset:
         """The rows with the histories of the moment after them: what is known of users when they ask next."""
         return self._coded(rows.with_columns(pl.col(self.settings.order) + 1))
 
-    def slates(self, early: pl.DataFrame, late: pl.DataFrame, seed: int) -> Dataset:
+    def slates(self, early: pl.DataFrame, late: pl.DataFrame, source: Retrieval, seed: int) -> Dataset:
         """What the ranker learns from: candidates for `late` of a retrieval that has learned from `early`."""
-        first = Recommender([self.retrieval(early, seed)]).fit(self.workflow, self.now(early))
+        first = Recommender([source]).fit(self.workflow, self.now(early))
         longest = f"movie_id_history_{max(self.settings.lengths)}"
         return slates(
             self._coded(late),
@@ -124,16 +123,18 @@ class Stages:
             seed=seed,
         )
 
-    def ranker(self, learned: Dataset, seed: int) -> Any:
+    def ranker(self, learned: Dataset, start: tamis.TwoTowerModel, seed: int) -> Any:
+        """The second stage, over the inputs of the first without who the user is."""
         settings = self.settings
         left_out = {f"movie_id_history_{n}" for n in settings.lengths if n not in settings.ranker_lengths} | {"user_id"}
         inputs = self.inputs.select([name for name in self.inputs.column_names if name not in left_out])
         ranker = tamis.DeepFMModel(
             inputs + learned.schema.select([TARGET]),
             MLPBlock(settings.ranker_deep, dropout=settings.ranker_dropout),
-            embedding_options=EmbeddingOptions(embedding_dim_default=settings.ranker_dim, init_std=0.01),
+            embedding_options=EmbeddingOptions(embedding_dim_default=settings.dim, init_std=0.01),
             seed=seed,
         )
+        ranker.start_from(start)
         ranker.compile(Adam(settings.ranker_rate), loss="softmax", group=REQUEST)
         ranker.fit(learned, batch_size=4096, epochs=settings.ranker_epochs, seed=seed, verbose=False)
         return ranker
@@ -172,8 +173,9 @@ def run(
     known = pl.concat([early, late, context])
     stages = Stages(known, films, folder, settings)
     start = time.perf_counter()
-    ranker = stages.ranker(stages.slates(early, late, seed), seed)
-    source = stages.retrieval(pl.concat([early, late]), seed)
+    model, source = stages.retrieval(early, seed)
+    ranker = stages.ranker(stages.slates(early, late, source, seed), model, seed)
+    source = stages.retrieval(pl.concat([early, late]), seed)[1]
     fit_s = time.perf_counter() - start
     funnels = {
         weight: stages.recommender(source, ranker, known, weight).funnel(Dataset(held_out), verbose=False)

@@ -8,7 +8,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tamis.errors import SettingError
 from tamis.models.model import Model
+from tamis.nn.embeddings import EmbeddingTables
 
 _WEIGHTS = "weights.safetensors"
 
@@ -20,6 +22,26 @@ class NetworkModel(Model):
     @abstractmethod
     def network(self) -> nn.Module:
         """What is trained."""
+
+    def start_from(self, model: NetworkModel) -> list[str]:
+        """Take over another model's embeddings before `fit`: of a ranker from the retrieval model, say.
+
+        Returns: the tables that both have with the same number of rows and the same width.
+
+        Raises:
+            SettingError: there is none.
+        """
+        tables, others = self.network.tables, model.network.tables
+        assert isinstance(tables, EmbeddingTables)
+        assert isinstance(others, EmbeddingTables)
+        found = tables.copy_from(others)
+        if not found:
+            raise SettingError(
+                f"{type(self).__name__}.start_from: no table of {type(model).__name__} has the name, rows and width of "
+                f"one of {list(tables.tables)} here. Encode both with one workflow, and give both the same "
+                "embedding_options."
+            )
+        return found
 
     def save_learned(self, folder: Path) -> None:
         """Write the weights."""

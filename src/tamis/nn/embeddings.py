@@ -95,6 +95,10 @@ class Table:
     num_rows: int
 
 
+def _size(table: Table | None) -> tuple[int, int] | None:
+    return table and (table.num_rows, table.width)
+
+
 class EmbeddingTables(nn.Module):
     """All embedding tables of a model, by domain name.
 
@@ -137,6 +141,14 @@ class EmbeddingTables(nn.Module):
     def device(self) -> torch.device:
         """Where the tables lie."""
         return next((weight.device for weight in self.weights.values()), torch.device("cpu"))
+
+    def copy_from(self, other: EmbeddingTables) -> list[str]:
+        """Take the vectors of the other's tables of the same name, size and width; their names."""
+        same = [name for name, table in self.tables.items() if _size(table) == _size(other.tables.get(name))]
+        with torch.no_grad():
+            for name in same:
+                self.vectors_of(name).copy_(other.vectors_of(name))
+        return same
 
     def vectors_of(self, name: str) -> Tensor:
         """The rows of one table: [num_rows, width], a view."""

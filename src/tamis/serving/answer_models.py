@@ -71,6 +71,53 @@ class RankAnswer(BaseModel):
     request_id: str
 
 
+class VersionTold(BaseModel):
+    """A version that is loaded, and what can be tried with it."""
+
+    name: str
+    role: str
+    share: float | None
+    loaded_at: float
+    num_items: int
+    num_users: int
+    sources: dict[str, int]
+    targets: list[str]
+    user_id: str
+    item_id: str
+    item_columns: dict[str, str]
+    context: dict[str, Any]
+    users_to_try: list[int | str]
+    filters_to_try: list[str]
+
+
+class VersionsAnswer(BaseModel):
+    """What is loaded, the current version first."""
+
+    current: str
+    versions: list[VersionTold]
+    previous: list[str]
+    failed: dict[str, str]
+    request_id: str
+
+
+class HistoryItem(BaseModel):
+    """An item that a user has met."""
+
+    id: int | str
+    columns: dict[str, Any] = {}
+
+
+class HistoryAnswer(BaseModel):
+    """What a user has met, latest first."""
+
+    user: int | str
+    known: bool
+    version: str
+    num_items: int
+    items: list[HistoryItem]
+    request_id: str
+
+
 class UpdateAnswer(BaseModel):
     """An update that is on the disk."""
 

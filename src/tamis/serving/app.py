@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from tamis.serving import routes_answers, routes_state, routes_updates
+from tamis.serving import routes_answers, routes_page, routes_state, routes_updates
 from tamis.serving.admission import Admission
 from tamis.serving.app_parts import Parts
 from tamis.serving.http_errors import answer_errors

@@ -67,6 +67,11 @@ class UserQueries:
         found = _joined(parts, np.concatenate(list(groups.values())))
         return self._with_events(found, states) if any(state.met for state in states) else found
 
+    def met(self, user: AskedUser, state: UserState) -> tuple[bool, Rows]:
+        """Whether the bundle knows a user, and the rows of the items that the user has met, oldest first."""
+        found = self.queries([AskedUser(user.id)], [UserState(met=state.met)], _first_context(self._recommender))
+        return bool(found.users[0] >= 0), found.seen[0]
+
     def check_features(self, features: Mapping[str, Any]) -> None:
         """Raise what `queries` would for a user with these features.
 

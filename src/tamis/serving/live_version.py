@@ -45,14 +45,16 @@ class LiveVersion:
         self._applied, self._following = 0, threading.Lock()
 
     @classmethod
-    def load(cls, path: str | Path, name: str | None = None) -> LiveVersion:
+    def load(cls, path: str | Path, name: str | None = None, *, runtime: str = "auto") -> LiveVersion:
         """Load a bundle; it has answered its own requests as it did when it was saved.
 
+        `runtime` is what runs the models, see `Recommender.load`; of a bundle with ONNX files, `"auto"` loads no torch.
+
         Raises:
-            FormatError: a damaged bundle, or one that answers otherwise.
+            FormatError: a damaged bundle, one that answers otherwise, or one without ONNX files for `"onnx"`.
         """
         folder = Path(path)
-        return cls(name or identity_of(folder)[:12], Recommender.load(folder))
+        return cls(name or identity_of(folder)[:12], Recommender.load(folder, runtime=runtime))
 
     @property
     def applied(self) -> int:

@@ -22,7 +22,8 @@ _LOG = logging.getLogger("tamis.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADER = b"x-request-id"
 TOO_LARGE = "too_large"
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes bring no key
+# probes bring no key, nor does a browser that loads the page; what the page shows needs one
+OPEN_PATHS, PAGE = frozenset({"/", "/healthz", "/readyz"}), "/page/"
 RECEIVED = "received"  # in a request's state: when it came, by `time.perf_counter`
 TOLD = "told"  # in a request's state: what its log line says besides
 
@@ -82,7 +83,7 @@ class RequestFrame:
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             return self._too_large()
-        if self._api_key is None or scope["path"] in OPEN_PATHS or scope["method"] == "OPTIONS":
+        if self._api_key is None or _is_open(scope["path"]) or scope["method"] == "OPTIONS":
             return None
         given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
         if hmac.compare_digest(given.encode("utf-8", "replace"), self._api_key.encode()):
@@ -100,6 +101,10 @@ class RequestFrame:
         if self._log_requests:
             facts = {"method": scope["method"], "path": scope["path"], "status": frame.status}
             _LOG.info("request", extra={**facts, "ms": round(took * 1000, 2), **scope["state"].get(TOLD, {})})
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(PAGE)
 
 
 class _Frame:

@@ -115,6 +115,9 @@ class RecommendRequest(_ItemConditions):
         StrictInt | None, Field(ge=1, le=MAX_CANDIDATES, description="How many of them the ranker looks at.")
     ] = None
     explain: Annotated[StrictBool, Field(description="Tell what each list was made of.")] = False
+    version: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="A loaded version, in place of the users' own.")
+    ] = None
 
     @model_validator(mode="after")
     def _has_users(self) -> RecommendRequest:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import FormatError, TamisError
+from tamis.errors import FormatError, TamisError, UnknownNameError
 from tamis.serving.live_version import LiveVersion
 from tamis.serving.published import PublishedPlace, PublishedState
 from tamis.serving.update_log import UpdateLog
@@ -48,6 +48,18 @@ class Served:
         """What this user gets."""
         return self.versions[self.state.version_of(user)]
 
+    def asked_for(self, name: str | None, user: str | int | None) -> LiveVersion:
+        """The version of this name, without one what the user gets.
+
+        Raises:
+            UnknownNameError: no such version is loaded.
+        """
+        if name is None:
+            return self.version_of(user)
+        if name not in self.versions:
+            raise UnknownNameError(name, self.versions, where="version", what="loaded version")
+        return self.versions[name]
+
 
 class ServedVersions:
     """Loads what is to be served, and with a published place follows what is published there.
@@ -56,24 +68,30 @@ class ServedVersions:
         path: a bundle, or a published place.
         log: of updates; None takes none.
         loaded: called with every version before it is served.
+        runtime: what runs the models, see `Recommender.load`.
 
     Raises:
         FormatError: there is neither, or nothing that can be served.
     """
 
     def __init__(
-        self, path: str | Path, log: UpdateLog | None = None, *, loaded: Callable[[LiveVersion], None] | None = None
+        self,
+        path: str | Path,
+        log: UpdateLog | None = None,
+        *,
+        loaded: Callable[[LiveVersion], None] | None = None,
+        runtime: str = "auto",
     ) -> None:
         place = PublishedPlace(path)
         self._place, self._log = place if place.exists else None, log
-        self._path, self._loaded = Path(path), loaded or (lambda version: None)
+        self._path, self._loaded, self._runtime = Path(path), loaded or (lambda version: None), runtime
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._seen: object = None
         self.served = self._first() if self._place is None else self._first_published(self._place)
 
     def _first(self) -> Served:
-        version = self._ready(LiveVersion.load(self._path))
+        version = self._ready(LiveVersion.load(self._path, runtime=self._runtime))
         return Served(PublishedState(version.name), {version.name: version})
 
     def _first_published(self, place: PublishedPlace) -> Served:
@@ -89,7 +107,7 @@ class ServedVersions:
 
     def _try_load(self, place: PublishedPlace, name: str, failed: dict[str, str]) -> LiveVersion | None:
         try:
-            return self._ready(LiveVersion.load(place.path_of(name), name))
+            return self._ready(LiveVersion.load(place.path_of(name), name, runtime=self._runtime))
         except (TamisError, OSError, MemoryError, ValueError, KeyError, TypeError, RuntimeError) as error:
             failed[name] = str(error) or repr(error)
             _LOG.error("version %s stays off: %s", name, failed[name])

@@ -64,7 +64,7 @@ class Service:
         self.log = None if folder is None else UpdateLog(folder, max_bytes=_bytes(settings.max_updates_mb))
         self._place = PublishedPlace(path)
         self._path = Path(path)
-        self.live = ServedVersions(path, self.log, loaded=self._prepare)
+        self.live = ServedVersions(path, self.log, loaded=self._prepare, runtime=settings.runtime)
         self.shadow = Shadow(self.metrics)
         self.live.start()
 
@@ -80,6 +80,7 @@ class Service:
         """Lists for users; `received` is when the request came, by `time.perf_counter`.
 
         Raises:
+            UnknownNameError: it names a version that is not loaded.
             UnknownColumnError: a feature, context, condition or column to show that there is not.
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing, or no condition.
@@ -88,7 +89,7 @@ class Service:
         users = _users(asked)
         groups: dict[str, list[int]] = {}
         for place, user in enumerate(users):
-            groups.setdefault(served.version_of(user.id).name, []).append(place)
+            groups.setdefault(served.asked_for(asked.version, user.id).name, []).append(place)
         question = self._question(asked, users, received)
         told: list[Any] = [None] * len(users)
         stage_ms: dict[str, float] = {}
@@ -100,7 +101,7 @@ class Service:
                 told[place] = one
             stage_ms = {stage: stage_ms.get(stage, 0.0) + ms for stage, ms in answered.stage_ms.items()}
             degraded += [] if answered.degraded is None else [answered.degraded]
-        if served.shadow is not None and random.random() < self.settings.shadow_share:
+        if served.shadow is not None and asked.version is None and random.random() < self.settings.shadow_share:
             self.shadow.compare(served.shadow, replace(question, deadline=math.inf), told, self.log)
         worst = max(degraded, key=LEVELS.index) if degraded else None
         return {"results": told, "degraded": worst, "stage_ms": _rounded(stage_ms)}

@@ -30,11 +30,15 @@ class ServingSettings(BaseModel):
     max_timeout_ms: Annotated[float, Field(gt=0, description="The most that a request may ask for.")] = 10_000.0
     max_body_bytes: Annotated[int, Field(ge=1024, description="Larger requests are refused.")] = 1_000_000
     num_ranked: Annotated[int | None, Field(ge=1, description="Candidates that are ranked; by default all.")] = None
+    runtime: Annotated[
+        str, Field(pattern="^(auto|onnx|torch)$", description="What runs the models; onnx where the bundle has it.")
+    ] = "auto"
     state: Annotated[str | None, Field(description="Folder for updates; 'none' takes no updates.")] = None
     max_updates_mb: Annotated[float | None, Field(gt=0, description="The most that updates may take.")] = None
     event_days: Annotated[float, Field(gt=0, description="Events older than this are dropped at the start.")] = 90.0
     shadow_share: Annotated[float, Field(ge=0, le=1, description="Of the requests, for a shadow version.")] = 0.1
     api_key: Annotated[str | None, Field(min_length=8, description="Asked of every request but the probes.")] = None
+    page: Annotated[bool, Field(description="The page at /, and what only it asks for.")] = True
     cors_origins: Annotated[tuple[str, ...], Field(description="Web pages that may call, by origin.")] = ()
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     log_requests: Annotated[bool, Field(description="A line for each request.")] = True
