@@ -10,9 +10,9 @@
 - `ml-1m`: by order, over the 5-core: each user's last rating is the test. All films are ranked, the seen ones excluded.
 - `planted`: synthetic Ali-CCP; the oracle ranks by the true probability of the next click.
 
-All settings are constants: `ML_100K` and `ML_1M` below, `funnel_planted.Settings`. They were chosen on the part before
-the test, or on the world of another seed. Intervals are of 95 %, by bootstrap over users; a user's value is the mean
-over the seeds of the models.
+All settings are constants: `ML_100K` and `ML_1M` below, those of `tamis demo` for the planted worlds. They were chosen
+on the part before the test, or on the world of another seed. Intervals are of 95 %, by bootstrap over users; a user's
+value is the mean over the seeds of the models.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ import polars as pl
 
 import tamis
 from funnel_movielens import Settings, run
-from funnel_planted import Settings as Planted
 from funnel_planted import planted
 from measure import peak_mb, report
 from tamis import Dataset, datasets
@@ -104,19 +103,15 @@ def movielens(case: str, parts: Parts, settings: Settings, *, validation: bool) 
         _report(case, funnels, [one["fit_s"] for one in runs], retrieval_weight=weight, validation=validation)
 
 
-def planted_world(num_rows: int, *, validation: bool) -> None:
+def planted_world(num_rows: int) -> None:
     """The same of a planted world."""
-    weights = (1.0, 2.0, 3.0, 5.0, 8.0) if validation else (Planted().retrieval_weight,)
     runs = []
     for seed in SEEDS["planted"]:
         with tempfile.TemporaryDirectory() as folder:
-            world_seed = 42 if validation else WORLD_SEED
-            runs.append(planted(num_rows, Path(folder), seed=world_seed, model_seed=seed, weights=weights))
-    aucs = {name: round(statistics.fmean(one["aucs"][name] for one in runs), 4) for name in runs[0]["aucs"]}
-    for weight in weights:
-        funnels = [one["funnels"][weight] for one in runs]
-        more = {"rows": num_rows, "retrieval_weight": weight, "validation": validation, **aucs}
-        _report("planted", funnels, [one["fit_s"] for one in runs], **more)
+            runs.append(planted(num_rows, Path(folder), world_seed=WORLD_SEED, seed=seed))
+    aucs = {name: statistics.fmean(one[name] for one in runs) for name in runs[0] if name.endswith("auc")}
+    more = {"rows": num_rows, "mix": runs[0]["mix"], "world_seed": WORLD_SEED, **aucs}
+    _report("planted", [one["funnel"] for one in runs], [one["fit_s"] for one in runs], **more)
 
 
 def _report(case: str, funnels: Sequence[Funnel], fit_s: Sequence[float], **more: Any) -> None:
@@ -158,7 +153,7 @@ def main() -> None:
         if case in given.case:
             movielens(case, split(validation=given.validation), settings, validation=given.validation)
     for num_rows in given.rows if "planted" in given.case else ():
-        planted_world(num_rows, validation=given.validation)
+        planted_world(num_rows)
 
 
 if __name__ == "__main__":

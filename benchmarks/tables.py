@@ -112,9 +112,8 @@ def _of_oracle(row: Row) -> str:
     if "oracle_ndcg_at_10" not in row:
         return ""
     shares = [f"{row[f'{system}_share_ndcg_at_10'][0]:.1%}" for system in ("funnel", "retrieval")]
-    ranker = f"the ranker's AUC within slates {row['ranker_gauc']:.4f} of {row['oracle_gauc']:.4f}"
-    shown = f"a ranker's of impressions {row['impression_auc']:.4f} of {row['oracle_impression_auc']:.4f}"
-    return f"{shares[0]} (retrieval {shares[1]}); {ranker}, {shown}"
+    aucs = [f"{row[f'ranker_{name}']:.4f} of {row[f'oracle_{name}']:.4f}" for name in ("auc", "gauc")]
+    return f"{shares[0]} (retrieval {shares[1]}); the ranker's AUC {aucs[0]}, within users {aucs[1]}"
 
 
 def frappe_table(rows: list[Row]) -> str:

@@ -93,7 +93,7 @@ ROWS: list[dict[str, Any]] = [
         "funnel_ndcg_at_10": [0.21, 0.2, 0.22], "better_than_retrieval_ndcg_at_10": [-0.01, -0.02, 0.0],
         "oracle_ndcg_at_10": [0.25, 0.24, 0.26], "retrieval_share_ndcg_at_10": [0.8, 0.79, 0.81],
         "funnel_share_ndcg_at_10": [0.841, 0.83, 0.85], "ranker_gauc": 0.75, "oracle_gauc": 0.85,
-        "impression_auc": 0.66, "oracle_impression_auc": 0.8,
+        "ranker_auc": 0.66, "oracle_auc": 0.8,
     },
 ]  # fmt: skip
 
@@ -116,10 +116,7 @@ def test_both_stages_stand_beside_the_first_alone_and_the_truth() -> None:
     ]  # fmt: skip
     line = line_of(table, "planted truth, 1,000,000 rows, 20,000 users")
     assert line[4] == "-0.0100 [-0.0200, +0.0000]"
-    assert line[5] == (
-        "84.1% (retrieval 80.0%); the ranker's AUC within slates 0.7500 of 0.8500, "
-        "a ranker's of impressions 0.6600 of 0.8000"
-    )
+    assert line[5] == ("84.1% (retrieval 80.0%); the ranker's AUC 0.6600 of 0.8000, within users 0.7500 of 0.8500")
     assert tables.funnel_table([]) == ""
 
 
