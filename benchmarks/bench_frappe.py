@@ -83,7 +83,8 @@ def search(library: str, models: list[str]) -> None:
                 print(library, model, settings, found, file=sys.stderr, flush=True)
                 return found
 
-            frappe_search.search(spaces[model], judged, frappe_search.read_tried(library, model), model)
+            carried = [frappe_search.chosen(library, other) for other in frappe_search.CARRIED.get(model, ())]
+            frappe_search.search(spaces[model], judged, frappe_search.read_tried(library, model), model, carried)
     frappe_search.choose(library, list(MODELS[library]))
 
 

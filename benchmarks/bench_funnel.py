@@ -53,7 +53,7 @@ ML_100K = Settings(
     epochs=10,
     ranker_dropout=0.2,
     ranker_epochs=6,
-    retrieval_weight=40.0,
+    retrieval_weight=20.0,
 )
 ML_1M = Settings(
     order="position", with_user_id=True, ranker_dropout=0.1, ranker_rate=0.001, ranker_epochs=2, retrieval_weight=40.0

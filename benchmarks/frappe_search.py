@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import random
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent / "frappe"
 TRIED = HERE / "tried.jsonl"
-TRIES = {"LR": 12, "FM": 12, "DeepFM": 12, "DCN-v2": 8, "AutoInt": 12, "FinalMLP": 8}  # of each library
+TRIES = {"LR": 12, "FM": 12, "DeepFM": 12, "DCN-v2": 8, "AutoInt": 14, "FinalMLP": 8}  # of each library
 DRAWN = 6  # of them at random
+CARRIED = {"AutoInt": ("DeepFM", "DCN-v2")}  # the last tries: what was chosen for these models of the same library
 
 Settings = dict[str, Any]
 Space = dict[str, list[Any]]
@@ -30,8 +31,16 @@ def spaces(library: str, file: Path = HERE / "space.toml") -> dict[str, Space]:
     return found
 
 
-def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: list[dict[str, Any]], model: str) -> None:
+def search(
+    space: Space,
+    judge: Callable[[Settings], dict[str, Any]],
+    tried: list[dict[str, Any]],
+    model: str,
+    carried: Sequence[Settings] = (),
+) -> None:
     """Try settings until there are TRIES; `tried` has the earlier ones, and grows.
+
+    The last tries are the best so far with what it shares with each of `carried` taken from there.
 
     Each draw depends on the model, its number and what was tried before, so that a search that was stopped goes on as
     if it had not been.
@@ -39,9 +48,13 @@ def search(space: Space, judge: Callable[[Settings], dict[str, Any]], tried: lis
     while len(tried) < TRIES[model]:
         generator = random.Random(f"{model} {len(tried)}")
         before = [one["settings"] for one in tried]
-        settings = _next(space, tried, generator)
-        while settings in before:
+        left = TRIES[model] - len(tried)
+        if left <= len(carried):
+            settings = {**best(tried)["settings"], **{k: v for k, v in carried[-left].items() if k in space}}
+        else:
             settings = _next(space, tried, generator)
+            while settings in before:
+                settings = _next(space, tried, generator)
         tried.append({"settings": settings, **judge(settings)})
 
 

@@ -75,6 +75,16 @@ def test_each_side_has_the_same_number_of_different_tries() -> None:
     assert frappe_search.best(tried)["valid_auc"] == max(one["valid_auc"] for one in tried)
 
 
+def test_the_last_tries_are_what_was_chosen_for_other_models() -> None:
+    tried: list[dict[str, Any]] = []
+    space = {"rate": [1, 2, 3, 4, 5, 6], "size": [7, 8, 9]}
+    frappe_search.search(space, judged, tried, "LR", [{"rate": 9, "depth": 3}, {"size": 1}])
+    best = max(tried[:10], key=lambda one: one["valid_auc"])["settings"]
+    assert tried[10]["settings"] == {"rate": 9, "size": best["size"]}
+    assert tried[11]["settings"] == {"rate": 9, "size": 1}
+    assert len(tried) == frappe_search.TRIES["LR"]
+
+
 def test_a_stopped_search_goes_on_as_if_it_had_not_been() -> None:
     whole: list[dict[str, Any]] = []
     space = {"rate": [1, 2, 3, 4, 5, 6], "size": [7, 8, 9]}
