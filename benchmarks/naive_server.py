@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from tamis import Recommender
+from tamis.nn.inputs import split_inputs
 from tamis.recommender.sources.retrieval_source import Retrieval
 
 
@@ -57,13 +58,15 @@ class Naive:
         self.tower_columns = self.query_tower.schema.column_names
         self.ranker: Any = None if recommender.ranker is None else recommender.ranker.model
         self.ranker_columns = [] if self.ranker is None else self.ranker.input_schema.column_names
+        schemas = [self.query_tower.schema, *([] if self.ranker is None else [self.ranker.input_schema])]
+        self.codes = {column.name for schema in schemas for column in split_inputs(schema)[0]}
         first = recommender.queries([int(self.users.index[0])]).features.to_pandas().iloc[0]
         self.context = {name: first[name] for name in first.index if name not in self.users.columns}
 
     @torch.inference_mode()
     def recommend(self, user: int, k: int) -> list[dict[str, Any]]:
         features = self.users.loc[user]
-        query = self.query_tower({name: torch.as_tensor([_plain(features[name])]) for name in self.tower_columns})
+        query = self.query_tower({name: self._tensor(name, [features[name]]) for name in self.tower_columns})
         scores = self.vectors @ query[0]
         scores[torch.from_numpy(self.seen.get(self.row_of_user[user], np.zeros(0, np.int64)))] = -torch.inf
         best = torch.topk(scores, self.num_candidates)
@@ -79,19 +82,11 @@ class Naive:
     def _ranked(self, features: pd.Series, rows: np.ndarray) -> np.ndarray:
         frame = self.items.iloc[rows].reset_index(drop=True)
         frame = frame.assign(**features.to_dict(), **self.context)
-        batch = {name: torch.from_numpy(_typed(frame[name].to_numpy())) for name in self.ranker_columns}
-        scores = self.ranker.activated(self.ranker.network(batch))
-        return scores[:, 0].numpy()  # type: ignore[no-any-return]
+        batch = {name: self._tensor(name, frame[name].to_numpy()) for name in self.ranker_columns}
+        return self.ranker.activated(self.ranker.network(batch))[:, 0].numpy()  # type: ignore[no-any-return]
 
-
-def _plain(value: Any) -> int | float:
-    """A row of a frame that holds both kinds of numbers gives all of them as floats."""
-    return int(value) if float(value).is_integer() else float(value)
-
-
-def _typed(values: np.ndarray) -> np.ndarray:
-    is_whole = values.dtype.kind in "iu" or bool((values == np.round(values)).all())
-    return values.astype(np.int64 if is_whole else np.float32)
+    def _tensor(self, name: str, values: Any) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values, np.int64 if name in self.codes else np.float32))
 
 
 def _pandas(frame: pl.DataFrame) -> pd.DataFrame:

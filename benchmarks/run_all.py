@@ -1,6 +1,6 @@
 """Run every benchmark and write the tables of `docs/benchmarks.md` and of the README from what they print.
 
-    make bench                                   all of it, an hour on two quiet cores
+    make bench                                   all of it, two hours on two quiet cores
     python benchmarks/run_all.py training loader only these; the tables keep the older figures of the others
 
 With `MERLIN_PYTHON` naming the Python of an environment that has Merlin (`python3.10 -m venv merlin`, then
@@ -37,6 +37,8 @@ SCRIPTS = (
     "quality",
     "funnel",
     "frappe",
+    "serving_steady",
+    "serving",
 )
 MERLIN = (
     ("seed_notebook.py",),

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serving_table import HEAD as SERVING_HEAD
+from serving_table import STEADY_HEAD, serving_lines, steady_lines
+from serving_table import words as serving_table_words
+
 Row = dict[str, Any]
 _NETWORKS = {"mlp": "MLP", "deepfm": "DeepFM", "dcn": "DCN-v2", "dlrm": "DLRM"}
 _FRAPPE_LIBRARIES = {"tamis": "Tamis", "torch-rechub": "torch-rechub", "deepctr-torch": "deepctr-torch"}
@@ -25,6 +29,7 @@ def write(rows: list[Row], root: Path) -> None:
         scoring_table(rows),
         features,
         out_of_core,
+        serving_table(rows),
     ]
     _between_markers(root / "README.md", parts)
     _between_markers(root / "docs" / "benchmarks.md", [_machines(rows), *parts])
@@ -132,6 +137,16 @@ def frappe_table(rows: list[Row]) -> str:
 def _auc(row: Row) -> str:
     each = row["test_auc_each"]
     return f"{row['test_auc']:.4f} ({min(each):.4f} to {max(each):.4f}; {row['tries']})"
+
+
+def serving_table(rows: list[Row]) -> str:
+    """Latency and throughput over HTTP, beside the models alone and a naive server; and what a long run did."""
+    parts = [
+        serving_table_words(rows),
+        _markdown(SERVING_HEAD, serving_lines(rows)),
+        _markdown(STEADY_HEAD, steady_lines(rows)),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def features_table(rows: list[Row]) -> str:

@@ -78,7 +78,7 @@ class CandidateScorer:
         self._tables = ItemTables(self.num_items, max_table_mb * 1e6, device)
         self._prepared = Prepared()
         self._recorded: dict[int, Callable[..., Tensor]] = {}
-        self._recorded_order: list[str] = []
+        self._recorded_types: dict[str, torch.dtype] = {}
         self._prepare(widths)
 
     @property
@@ -113,10 +113,16 @@ class CandidateScorer:
         width = next((width for width in self._recorded if 2 * width <= 3 * len(rows) and len(rows) <= width), None)
         if width is None:
             return self._scores(features, 1, torch.from_numpy(rows))
-        filled = np.zeros(width, np.int64)
-        filled[: len(rows)] = rows
+        filled = rows
+        if len(rows) < width:
+            filled = np.zeros(width, np.int64)
+            filled[: len(rows)] = rows
+        values = [features[name] for name in self._recorded_types]
+        for place, kind in enumerate(self._recorded_types.values()):
+            if values[place].dtype is not kind:  # a whole number where others may come
+                values[place] = values[place].to(kind)
         with torch.inference_mode():
-            found = self._recorded[width](torch.from_numpy(filled), *map(features.__getitem__, self._recorded_order))
+            found = self._recorded[width](torch.from_numpy(filled), *values)
         return self._calibrated(found[: len(rows)].numpy())
 
     def score_many(self, queries: Dataset | pl.DataFrame, item_rows: Rows) -> Scores:
@@ -206,10 +212,10 @@ class CandidateScorer:
         if any(name.endswith(OFFSETS) for name in query):  # of another length each time
             return
 
-        self._recorded_order = list(query)
+        self._recorded_types = {name: tensor.dtype for name, tensor in query.items()}
 
         def scores(rows: Tensor, *values: Tensor) -> Tensor:
-            return self._probabilities(self._request(dict(zip(self._recorded_order, values, strict=True)), 1, rows))
+            return self._probabilities(self._request(dict(zip(self._recorded_types, values, strict=True)), 1, rows))
 
         for width in sorted(width for width in widths if width > 1):
             run = recorded(scores, [torch.zeros(width, dtype=torch.int64), *query.values()])
@@ -245,7 +251,9 @@ def _item_tensors(frame: pl.DataFrame, schema: Schema) -> dict[str, Tensor]:
 
 
 def _any_query(schema: Schema) -> dict[str, Any]:
-    return {column.name: [0] * (column.width or 1) if column.is_list or column.width else 0 for column in schema}
+    """Zeros, of the type that each column's values have."""
+    zeros = {column.name: 0 if column.cardinality else 0.0 for column in schema}
+    return {c.name: [zeros[c.name]] * (c.width or 1) if c.is_list or c.width else zeros[c.name] for c in schema}
 
 
 def _is_padded_at_the_end(rows: Rows) -> bool:
