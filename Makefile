@@ -4,13 +4,14 @@ BIN := .venv/bin
 # One thread a process and no spinning: tests run side by side, and two spinning OpenMP pools slow each other down.
 QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: help setup demo test check format bench docs clean
+.PHONY: help setup triton feast demo demo-serve test check format bench docs clean
 help:
 	@echo "make demo    set up and run the whole journey: data to ten recommended items, with an HTML report"
+	@echo "make demo-serve   the same, served over HTTP: http://127.0.0.1:8000 is a page to look at"
 	@echo "make test    set up and run the tests"
 	@echo "make check   formatting, lint and types        make format  put the formatting right"
 	@echo "make bench   measure speed and quality, and write the tables in docs/benchmarks.md"
-	@echo "make docs    write the ops' signatures and docstrings into docs/ops.md, and the notebooks from their scripts"
+	@echo "make docs    write what the code says into docs/ops.md and docs/serving.md, and the notebooks from their scripts"
 
 setup: .venv/dev
 
@@ -27,8 +28,34 @@ setup: .venv/dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 -e '.[dev]'
 	@touch $@
 
+triton: .venv-triton/ready
+
+.venv-triton/ready: tests/triton-requirements.txt
+	@echo "Setting up .venv-triton: Triton Inference Server and its client, about 900 MB."
+	@$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet -r tests/triton-requirements.txt
+	.venv-triton/bin/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+feast: .venv-feast/ready
+
+.venv-feast/ready: tests/feast-requirements.txt
+	@echo "Setting up .venv-feast: Feast, which cannot be beside pandas 3, about 800 MB."
+	@$(PYTHON) -m venv .venv-feast
+	.venv-feast/bin/python -m pip install --quiet -r tests/feast-requirements.txt
+	@touch $@
+
+.venv/serve: .venv/base
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 -e '.[serve]'
+	@touch $@
+
 demo: .venv/base
 	@$(BIN)/tamis demo
+
+demo-serve: .venv/serve
+	@test -d tamis-demo/recommender || $(BIN)/tamis demo
+	@echo "http://127.0.0.1:8000 is the page; Ctrl+C ends the server."
+	@$(BIN)/tamis serve tamis-demo
 
 test: .venv/dev
 	$(QUIET_THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -47,7 +74,8 @@ bench: .venv/dev
 
 docs: .venv/dev
 	$(BIN)/python docs/refresh_ops.py
+	$(BIN)/python docs/refresh_settings.py
 	$(BIN)/python examples/make_notebook.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache tamis-demo
+	rm -rf .venv .venv-triton .mypy_cache .ruff_cache .pytest_cache tamis-demo

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -40,6 +41,14 @@ def other_bundle() -> Path:
     """The same without a ranker: its answers look different."""
     folder = Path(mkdtemp(prefix="tamis-test-")) / "other"
     two_stages(ranker=None, context=None).save(folder)
+    return folder
+
+
+@cache
+def onnx_bundle() -> Path:
+    """The first once more, to be run without torch."""
+    folder = Path(mkdtemp(prefix="tamis-test-")) / "onnx"
+    two_stages().save(folder, onnx=True)
     return folder
 
 
@@ -122,7 +131,13 @@ def app(state: Path | str = "none", path: Path | None = None, **settings: Any) -
 class ServerProcess:
     """`tamis serve` in a process of its own."""
 
-    def __init__(self, path: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
+    ) -> None:
         command = [sys.executable, "-c", "from tamis.cli import cli; cli()", "serve", str(path), "--port", "0"]
         self.process = subprocess.Popen(
             [*command, "--timeout-ms", "5000", *arguments],
@@ -132,6 +147,8 @@ class ServerProcess:
             text=True,
             env={**os.environ, **(environment or {})},
         )
+        if file_bytes is not None:  # larger files cannot be written
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         self.lines: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -178,6 +195,9 @@ class ServerProcess:
     def terminate(self) -> int:
         return self._end(signal.SIGTERM)
 
+    def interrupt(self) -> int:
+        return self._end(signal.SIGINT)
+
     def _end(self, number: int) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -198,9 +218,11 @@ def call_on(connection: http.client.HTTPConnection, method: str, path: str, body
 
 
 @contextlib.contextmanager
-def server(path: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[ServerProcess]:
+def server(
+    path: Path, *arguments: str, environment: Mapping[str, str] | None = None, file_bytes: int | None = None
+) -> Iterator[ServerProcess]:
     """A server that is ready."""
-    process = ServerProcess(path, *arguments, environment=environment)
+    process = ServerProcess(path, *arguments, environment=environment, file_bytes=file_bytes)
     try:
         yield process.ready()
     finally:

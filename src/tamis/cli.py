@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis import __version__
-from tamis.errors import TamisError
+from tamis.errors import MissingExtraError, TamisError
 
 cli = typer.Typer(
     name="tamis",
@@ -238,13 +238,15 @@ def inspect(
 
 @cli.command()
 def serve(
-    path: Annotated[Path, typer.Argument(help="A bundle, or a folder that `tamis publish` filled.")],
+    path: Annotated[Path, typer.Argument(help="What `tamis train` wrote, or a folder that `tamis publish` filled.")],
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default only for this machine.")] = None,
     port: Annotated[int | None, typer.Option(help="8000 by default; 0 takes a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     threads: Annotated[int | None, typer.Option(help="Requests at work at once in each process.")] = None,
     timeout_ms: Annotated[float | None, typer.Option(help="Time for an answer, where a request says nothing.")] = None,
     state: Annotated[str | None, typer.Option(help="Folder for updates; 'none' takes no updates.")] = None,
+    store: Annotated[str | None, typer.Option(help="Users' features: redis://HOST:PORT/0, feast:FOLDER.")] = None,
+    index: Annotated[str | None, typer.Option(help="Search items' vectors in qdrant://HOST:PORT.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Any other setting, as name=value.")] = None,
 ) -> None:
@@ -255,12 +257,80 @@ def serve(
         for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS"):  # before these load: requests have threads of their own
             os.environ.setdefault(name, "1")
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from tamis.serving.serving_settings import pairs, read_settings
-        from tamis.serving.workers import serve as run
+        try:
+            from tamis.serving.serving_settings import pairs, read_settings
+            from tamis.serving.workers import serve as run
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "uvicorn", "serve", where="tamis serve") from error
 
-        given = {"host": host, "port": port, "workers": workers, "threads": threads, "timeout_ms": timeout_ms}
-        settings = read_settings({**pairs(setting or []), **given, "state": state}, file=config)
-        run(path, settings)
+        given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "threads": threads}
+        given |= {"timeout_ms": timeout_ms, "state": state, "store": store, "index": index}
+        settings = read_settings({**pairs(setting or []), **given}, file=config)
+        run(_bundle_in(path), settings)
+
+
+@cli.command()
+def loadtest(
+    url: Annotated[str, typer.Argument(help="http://HOST:PORT, and a path if it is not /v1/recommend.")],
+    rate: Annotated[float, typer.Option(help="Requests a second, up to 20,000.")] = 100.0,
+    duration: Annotated[float, typer.Option(help="Seconds, up to 7,200; 5,000,000 requests at most.")] = 10.0,
+    bundle: Annotated[Path | None, typer.Option(help="Ask for users that this bundle knows.")] = None,
+    user: Annotated[list[str] | None, typer.Option(help="Ask for this user; may be given several times.")] = None,
+    bodies: Annotated[Path | None, typer.Option(help="Ask what a file holds: a request as JSON in each line.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Length of the lists.")] = 10,
+    fields: Annotated[str | None, typer.Option(help="Further fields of each request, as a JSON object.")] = None,
+    arrivals: Annotated[str, typer.Option(help="poisson, as independent users come, or even.")] = "poisson",
+    connections: Annotated[int, typer.Option(help="Kept open at most, up to 500.")] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds until a request is given up.")] = 10.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of requests that are not counted.")] = 1.0,
+    api_key: Annotated[str | None, typer.Option(envvar="TAMIS_API_KEY", help="Of the server.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the schedule and the order of users.")] = 0,
+) -> None:
+    """Ask a server at a fixed rate and print how long its answers took, as JSON. Exit code 1 if any was an error.
+
+    When each request is sent is fixed before, and its time counts from then: what a slow server lets wait is measured.
+    """
+    with plain_errors():
+        from tamis.serving.load_questions import questions
+        from tamis.serving.load_report import table
+        from tamis.serving.load_test import load_test
+
+        asked = questions(bundle=bundle, users=user or [], bodies=bodies, k=k, fields=fields, seed=seed)
+        if bundle is None and not user and bodies is None:
+            say("All requests are of a user who is not known: give --bundle to ask for those who are.")
+        found = load_test(
+            url,
+            asked,
+            rate=rate,
+            duration_s=duration,
+            arrivals=arrivals,
+            connections=connections,
+            timeout_s=timeout,
+            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            warm_up_s=warm_up,
+            seed=seed,
+        )
+        say(table(found))
+        typer.echo(json.dumps(found, indent=2))
+    if found["errors"]:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def push(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `Recommender.save` wrote.")],
+    to: Annotated[str, typer.Option(help="redis://HOST:PORT/0 or feast:FOLDER: users; qdrant://HOST:PORT: vectors.")],
+    keep: Annotated[int, typer.Option(min=1, help="Bundles that stay in Redis or Feast, this one included.")] = 2,
+    api_key: Annotated[str | None, typer.Option(envvar="TAMIS_INDEX_API_KEY", help="Of Qdrant.")] = None,
+) -> None:
+    """Write a bundle's users' features to Redis or Feast, or its items' vectors to Qdrant; print how many, as JSON.
+
+    Servers ask there for the bundle that they serve: `tamis serve --store redis://... --index qdrant://...`.
+    """
+    with plain_errors():
+        from tamis.serving.pushing import push as run
+
+        typer.echo(json.dumps(run(_bundle_in(bundle), to, keep=keep, api_key=api_key), indent=2))
 
 
 @cli.command()
@@ -302,6 +372,22 @@ def export_onnx(
         Recommender.load(folder, runtime="torch").save(folder, onnx=True)
         Recommender.load(folder, runtime="onnx")  # answers the bundle's own requests
         say(f"Added ONNX files to {folder}; its own requests are answered as before.")
+
+
+@export.command("triton")
+def export_to_triton(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `tamis train` or `Recommender.save` wrote.")],
+    repository: Annotated[Path, typer.Argument(help="Folder to write; replaced when it holds an older one.")],
+) -> None:
+    """Write a bundle as a model repository of Triton Inference Server, and print its models as JSON."""
+    with plain_errors():
+        from tamis.serving.triton_repository import export_triton
+
+        found = export_triton(_bundle_in(bundle), repository)
+        for name, why in found.left_out.items():
+            say(f"There is no {name}: {why}.")
+        say(f"Wrote {repository}. Next: tritonserver --model-repository={repository}")
+        typer.echo(json.dumps({"models": found.models, "left_out": found.left_out}, indent=2))
 
 
 def _bundle_in(folder: Path) -> Path:

@@ -11,6 +11,7 @@ TamisError
 ├── NotSavableError (TypeError)           something that a folder cannot hold
 ├── NonFiniteLossError (ArithmeticError)  training left the finite numbers
 ├── DiskFullError (OSError)               a disk, a quota or the room to put things aside was used up
+├── UnreachableError (ConnectionError)    a store or an index outside the process gives no answer
 └── MissingExtraError (ImportError)       a package of an extra is not installed
 
 Messages read `<where>: <what is wrong, with the value seen>. <what to do>.`
@@ -34,6 +35,7 @@ __all__ = [
     "TamisError",
     "UnknownColumnError",
     "UnknownNameError",
+    "UnreachableError",
 ]
 
 
@@ -94,6 +96,10 @@ class NonFiniteLossError(TamisError, ArithmeticError):
 
 class DiskFullError(TamisError, OSError):
     """There was no more room on the disk; what was half-written is gone."""
+
+
+class UnreachableError(TamisError, ConnectionError):
+    """A store or an index outside the process gave no answer, or none in time."""
 
 
 class MissingExtraError(TamisError, ImportError):

@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from tamis.errors import DataError, FormatError, NotFittedError, SettingError
+from qdrant_world import qdrant_server
+from tamis.errors import DataError, FormatError, NotFittedError, SettingError, UnreachableError
 from tamis.folders import MANIFEST, read_json, write_json
 from tamis.index import ExactIndex, FaissIndex, SearchResult, build_index, load_index
+from tamis.index.qdrant import QdrantIndex
 
-KINDS = ["exact", "flat", "hnsw", "ivf", "ivf_sq8"]
+KINDS = ["exact", "flat", "hnsw", "ivf", "ivf_sq8", "qdrant"]
 NUM, DIM = 1_500, 16
 
 
@@ -25,8 +27,16 @@ VECTORS, QUERIES = vectors_like_towers(NUM, 1), vectors_like_towers(40, 2)
 IDS = np.random.default_rng(3).permutation(10 * NUM)[:NUM]  # neither dense nor sorted
 
 
+@pytest.fixture(scope="module")
+def qdrant():
+    with qdrant_server() as server:
+        yield server
+
+
 @pytest.fixture(params=KINDS)
-def index(request):
+def index(request, qdrant):
+    if request.param == "qdrant":
+        return QdrantIndex(qdrant.url, "items", k=20).build(VECTORS, IDS)
     # 8 bits a number: two neighbours in 50 may change places, so its target is lower
     target = 0.9 if request.param == "ivf_sq8" else 0.99
     return build_index(VECTORS, IDS, kind=request.param, k=20, target_recall=target, queries=QUERIES)
@@ -162,7 +172,11 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(index, call, error, 
     assert len(index) == NUM
 
 
-@pytest.mark.parametrize("empty", [ExactIndex(), FaissIndex("flat")], ids=["exact", "faiss"])
+@pytest.mark.parametrize(
+    "empty",
+    [ExactIndex(), FaissIndex("flat"), QdrantIndex("http://127.0.0.1:1", "none")],
+    ids=["exact", "faiss", "qdrant"],
+)
 def test_an_index_without_vectors_says_what_to_do(empty, tmp_path) -> None:
     for call in (
         lambda: empty.search(QUERIES, 1),
@@ -192,3 +206,32 @@ def test_an_index_is_not_loaded_as_one_of_another_kind(tmp_path) -> None:
         FaissIndex.load(tmp_path / "exact")
     with pytest.raises(FormatError, match="it is not a saved index"):
         load_index(tmp_path / "nothing")
+
+
+def test_a_collection_that_is_not_there_or_incomplete_is_told(qdrant) -> None:
+    index = QdrantIndex(qdrant.url, "other").attach(np.arange(5), 4)
+    for call in (index.check, lambda: index.search(np.ones((1, 4)), 1)):
+        with pytest.raises(FormatError, match=r"has no collection 'other'\. Run: tamis push BUNDLE --to URL"):
+            call()
+    QdrantIndex(qdrant.url, "other").build(np.eye(4, dtype=np.float32), np.arange(4))
+    with pytest.raises(FormatError, match="the collection 'other' has 4 of 5 vectors"):
+        index.check()
+
+
+def test_what_a_collection_holds_besides_never_comes_back(qdrant) -> None:
+    QdrantIndex(qdrant.url, "more").build(np.eye(4, dtype=np.float32), [1, 2, 3, 4])
+    index = QdrantIndex(qdrant.url, "more").attach([2, 3], 4)
+    assert index.search(np.ones((1, 4)), 4).ids.tolist() == [[2, 3, -1, -1]]
+
+
+def test_a_server_that_is_gone_is_told() -> None:
+    with qdrant_server() as server:
+        index = QdrantIndex(server.url, "items").build(VECTORS[:10], IDS[:10])
+        server.kill()
+        for call in (index.check, lambda: index.search(QUERIES, 1), lambda: index.upsert(VECTORS[:1], IDS[:1])):
+            with pytest.raises(UnreachableError, match=r"does not answer .* See that Qdrant runs there"):
+                call()
+        server.start()
+        with pytest.raises(FormatError, match="no collection"):
+            index.check()
+        index.close()

@@ -19,7 +19,7 @@ from refresh_ops import described, refreshed  # noqa: E402 - found through the l
 FAMILIES = {"Op", "ColumnOp", "GroupOp", "RowOp", "TableOp"}
 NAMES = sorted(set(ops.__all__) - FAMILIES)
 PAGES = ["ops.md", "from-nvtabular.md", "tuning.md"]
-LINKING = [ROOT / "README.md", *(DOCS / page for page in PAGES)]
+LINKING = [ROOT / "README.md", *(DOCS / page for page in [*PAGES, "serving.md", "deployment.md", "triton.md"])]
 
 
 def python_of(page: str) -> list[str]:

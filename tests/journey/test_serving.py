@@ -16,8 +16,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from serving_world import NEW_ITEM, ServerProcess, bundle, call_on, light_bundle, other_bundle, server
 from tamis.serving.published import PublishedPlace, PublishedState
 
@@ -92,13 +90,13 @@ def test_a_damaged_version_stays_off_and_the_old_one_serves_on(tmp_path: Path) -
     good = place.publish(light_bundle()).current
     with server(place.folder) as process:
         damaged = shutil.copytree(place.path_of(good), place.path_of("damaged"))
-        (damaged / "users.parquet").write_bytes(b"not what it was")
+        (damaged / "users.arrow").write_bytes(b"not what it was")
         place._write(PublishedState("damaged", (good,)))
         process.wait_for("version damaged stays off")
         process.wait_for(f"serving version {good}")
         assert versions_seen(process, ["u1"]) == {good}
         ready = process.call("GET", "/readyz").json
-        assert "users.parquet: its content changed" in ready["failed_versions"]["damaged"]
+        assert "users.arrow: its content changed" in ready["failed_versions"]["damaged"]
         assert "tamis_failed_versions 1.0" in process.call("GET", "/metrics").body.decode()
         (tmp_path / "state.json").write_text("{")
         process.wait_for(f"{tmp_path / 'state.json'}: it cannot be read as JSON")
@@ -133,11 +131,6 @@ def test_a_worker_that_is_killed_comes_back_and_the_others_answer(tmp_path: Path
 
 def test_acknowledged_updates_survive_twenty_kills(tmp_path: Path) -> None:
     kills(tmp_path, 20)
-
-
-@pytest.mark.slow
-def test_acknowledged_updates_survive_two_hundred_kills(tmp_path: Path) -> None:
-    kills(tmp_path, 200)
 
 
 def kills(state: Path, times: int) -> None:
@@ -199,7 +192,7 @@ def test_the_server_says_how_it_was_started_and_ends_in_order(tmp_path: Path) ->
         line = process.wait_for("request", request_id="r-1")
         assert (line["status"], line["path"], line["degraded"]) == (200, "/v1/recommend", None)
         assert "secret" not in json.dumps(process.lines)
-        assert process.terminate() in (0, -signal.SIGTERM)
+        assert process.terminate() == 0
         assert any(one["message"] == "Application shutdown complete." for one in process.lines)
 
 

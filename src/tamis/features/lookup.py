@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -140,7 +141,12 @@ class NumberLookup:
     def __init__(self, vocabulary: pl.Series, num_buckets: int) -> None:
         self.dtype, self.num_buckets = vocabulary.dtype, num_buckets
         self.key_dtype = _key_dtype(vocabulary)
-        self.find = self._finder(vocabulary, OOV + num_buckets)
+        self._vocabulary = vocabulary
+
+    @cached_property
+    def find(self) -> Callable[[Keys], Codes]:
+        """From keys to codes; made at its first use, since many a graph is only looked at."""
+        return self._finder(self._vocabulary, OOV + self.num_buckets)
 
     def codes(self, values: pl.Series) -> pl.Series:
         """The codes of a series of numbers of any dtype that compares with the vocabulary's."""

@@ -63,6 +63,10 @@ def load_index(path: str | Path) -> Index:
     manifest = read_manifest(path, kind="index", version=VERSION)
     if manifest["index"] == "exact":
         return ExactIndex.load(path)
+    if manifest["index"] == "qdrant":
+        from tamis.index.qdrant import QdrantIndex
+
+        return QdrantIndex.load(path)
     from tamis.index.faiss import FaissIndex
 
     return FaissIndex.load(path)

@@ -31,6 +31,11 @@ from tamis.index.protocol import (
 from tamis.index.tuning import tune
 
 _SCAN_BELOW = 0.02  # share of allowed rows under which reading them beats searching the structure
+_FEW_REMOVED = 1000  # rows that are sorted out after the search, which is faster without a mask
+_FETCHED_FOR_REMOVED = 50
+_MASKS = 8
+_LONGEST_TABLE = 4
+_LARGEST_SHORT_ID = 2**40
 
 
 class FaissIndex:
@@ -144,7 +149,7 @@ class FaissIndex:
         matrix = as_vectors(queries, where="FaissIndex.search", what="query", dim=self.dim)
         excluded = as_exclusions(exclude, len(matrix), where="FaissIndex.search")
         allowed = self._allowed_rows(allow)
-        num_allowed = len(self) if allowed is None else int(allowed.sum())
+        num_allowed = len(self) if allowed is None else int(np.count_nonzero(allowed))
         if allowed is not None and num_allowed < max(k, _SCAN_BELOW * len(self._id_of_row)):
             return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
         if num_allowed == 0 or len(matrix) == 0:
@@ -164,7 +169,8 @@ class FaissIndex:
         unwanted = unwanted or [np.zeros(0, np.int64)] * len(queries)
         lengths = np.array([len(own) for own in unwanted])
         more = min(int(lengths.max()), 4 * k + 100)  # what exclusions take away; longer ones are searched one by one
-        fetched = min(num_allowed, k + more)
+        gone = 0 if allowed is not None else min(self.num_removed, _FETCHED_FOR_REMOVED)
+        fetched = min(num_allowed + gone, k + more + gone)
         effort = self._effort_for(fetched, num_allowed, structure.efforts[1])
         scores, rows = structure.search(queries, fetched, effort=effort, allowed=allowed)
         keep = (rows >= 0) & self._is_allowed(rows, allowed)
@@ -262,33 +268,68 @@ class FaissIndex:
     def _remember_ids(self) -> None:
         """The ids that can be found, ascending, and their rows."""
         rows = np.flatnonzero(self._id_of_row != NO_ID)
-        order = np.argsort(self._id_of_row[rows])
+        order = np.argsort(
+            self._id_of_row[rows], kind="stable"
+        )  # they are nearly in order, which this sort makes use of
         self._rows = rows[order]
         self._ids = self._id_of_row[self._rows]
+        self._row_of_id: Ids | None = None  # a table, where it is not much longer than the ids are many
+        if len(rows) and self._ids[-1] < _LONGEST_TABLE * len(rows):
+            self._row_of_id = np.full(int(self._ids[-1]) + 1, -1, np.int64)
+            self._row_of_id[self._ids] = self._rows
+        self._masks: list[tuple[NDArray[np.int64], NDArray[np.bool_] | None]] = []  # of the latest lists of allowed ids
 
     def _rows_of(self, ids: Ids) -> Ids:
-        rows: Ids = self._rows[rows_of(self._ids, np.unique(ids))]
-        return rows
+        if self._row_of_id is None:
+            return self._rows[rows_of(self._ids, np.unique(ids))]
+        known = ids[(ids >= 0) & (ids < len(self._row_of_id))]
+        rows = np.unique(self._row_of_id[known])
+        return rows[rows >= 0]
 
     def _allowed_rows(self, allow: ArrayLike | None) -> NDArray[np.bool_] | None:
         if allow is None:
-            return None if self.num_removed == 0 else self._id_of_row != NO_ID
-        allowed = np.zeros(len(self._id_of_row), np.bool_)
-        allowed[self._rows_of(as_ids(allow, where="FaissIndex.search"))] = True
-        return allowed
+            return None if self.num_removed <= _FEW_REMOVED else self._id_of_row != NO_ID
+        for known, allowed in self._masks:
+            if known is allow:
+                return allowed
+        mask = np.zeros(len(self._id_of_row), np.bool_)
+        mask[self._rows[rows_of(self._ids, as_ids(allow, where="FaissIndex.search"))]] = True
+        is_all = np.count_nonzero(mask) == len(self)
+        found = self._allowed_rows(None) if is_all else mask
+        if (
+            isinstance(allow, np.ndarray) and not allow.flags.writeable
+        ):  # nobody changes it, and the next request has it
+            self._masks = [(allow, found), *self._masks[: _MASKS - 1]]
+        return found
 
     def _is_allowed(self, rows: Ids, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        return np.ones(rows.shape, np.bool_) if allowed is None else allowed[rows]
+        if allowed is not None:
+            return allowed[rows]
+        is_there: NDArray[np.bool_] = self._id_of_row[rows] != NO_ID
+        return is_there
 
     def _result(self, scores: Vectors, rows: Ids) -> SearchResult:
         """Lists of ids, equal scores by the smaller id."""
-        ids = np.where(rows >= 0, self._id_of_row[rows], np.iinfo(np.int64).max)
-        order = np.lexsort((ids, -scores), axis=1)
-        rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
-        return SearchResult(scores, np.where(rows >= 0, self._id_of_row[rows], NO_ID))
+        ids = np.where(rows >= 0, self._id_of_row[rows], NO_ID)
+        is_next = scores[:, 1:] < scores[:, :-1]
+        if is_next.all():  # no two are equal
+            return SearchResult(scores, ids)
+        # equal scores have one number, and numbers and ids sort as one: faster than sorting by both
+        number = np.zeros(ids.shape, np.int64)
+        np.cumsum(is_next, axis=1, out=number[:, 1:])
+        if self._ids[-1] < _LARGEST_SHORT_ID:
+            order = np.argsort(number * _LARGEST_SHORT_ID + ids, axis=1, kind="stable")
+        else:
+            order = np.lexsort((ids, number), axis=1)
+        query = np.arange(len(ids))[:, None]
+        return SearchResult(scores, ids[query, order])  # scores are in order already
 
 
 def _is_unwanted(rows: Ids, unwanted: list[Ids], num_rows: int) -> NDArray[np.bool_]:
+    if len(rows) == 1 and len(unwanted[0]):
+        own = np.sort(unwanted[0])
+        found: NDArray[np.bool_] = own[np.searchsorted(own, rows).clip(max=len(own) - 1)] == rows
+        return found
     query = np.repeat(np.arange(len(unwanted)), [len(own) for own in unwanted])
     keys = query * num_rows + np.concatenate(unwanted)
     return np.isin(np.arange(len(rows))[:, None] * num_rows + rows, keys)
@@ -296,6 +337,14 @@ def _is_unwanted(rows: Ids, unwanted: list[Ids], num_rows: int) -> NDArray[np.bo
 
 def _first_kept(scores: Vectors, rows: Ids, keep: NDArray[np.bool_], k: int) -> tuple[Vectors, Ids]:
     """The first `k` kept places of each list, filled up with -inf and -1."""
+    if len(rows) == 1:  # what a server is asked
+        first = np.flatnonzero(keep[0])[:k]
+        missing = ((0, 0), (0, k - len(first)))
+        one, own = scores[:, first], rows[:, first]
+        return (
+            np.pad(one, missing, constant_values=NO_SCORE) if len(first) < k else one,
+            np.pad(own, missing, constant_values=NO_ID) if len(first) < k else own,
+        )
     order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
     kept = np.take_along_axis(keep, order, 1)
     found = np.where(kept, np.take_along_axis(scores, order, 1), np.float32(NO_SCORE))

@@ -93,4 +93,4 @@ def goodbye(output: Path, user: Any, say: Say, *, show: str, held_out: str = "")
     say(f"  tamis recommend {name} --user {user} --k 5 --show {show}")
     if held_out:
         say(f"  tamis funnel {name} {name}/{held_out} --include-seen")
-    say(f"  tamis serve {name}/recommender")
+    say(f"  tamis serve {name}   # with tamis[serve]; then http://127.0.0.1:8000 is a page to look at")

@@ -96,7 +96,7 @@ class Table:
 
 
 def _size(table: Table | None) -> tuple[int, int] | None:
-    return table and (table.num_rows, table.width)
+    return None if table is None else (table.num_rows, table.width)
 
 
 class EmbeddingTables(nn.Module):

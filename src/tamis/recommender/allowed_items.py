@@ -35,8 +35,12 @@ class AllowedForAll:
 
     @cached_property
     def rows(self) -> Rows | None:
-        """The rows left, ascending; None where all items of the catalogue are."""
-        return None if self.mask.all() else np.flatnonzero(self.mask).astype(np.int64)
+        """The rows left, ascending, not to be changed; None where all items of the catalogue are."""
+        if self.mask.all():
+            return None
+        rows = np.flatnonzero(self.mask).astype(np.int64)
+        rows.flags.writeable = False  # an index may remember what it made of them
+        return rows
 
     @property
     def num_left(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tamis.data.dataset import Dataset
 from tamis.errors import DataError, SchemaError, UnknownColumnError
@@ -106,7 +107,6 @@ def latest_rows(rows: pl.LazyFrame, id_column: str) -> pl.LazyFrame:
     return numbered.join(last, on=_ROW, how="semi", maintain_order="left").sort(_ROW).drop(_ROW)
 
 
-def popularity(catalogue: Catalogue) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def popularity(catalogue: Catalogue) -> NDArray[np.float32]:
     """Each item's share of the training rows: [items]."""
-    share: np.ndarray[tuple[int], np.dtype[np.float32]] = catalogue.counts / max(catalogue.counts.sum(), 1)
-    return share.astype(np.float32)
+    return catalogue.shares()

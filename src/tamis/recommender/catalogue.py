@@ -16,6 +16,7 @@ from tamis.features.lookup import kind_of
 from tamis.recommender.id_rows import IdRows, Rows
 
 COUNT, IS_OFFERED = "__count", "__is_offered"
+_FEW = 100  # rows that are changed one by one
 
 
 class Catalogue:
@@ -42,6 +43,8 @@ class Catalogue:
         self._rows = IdRows(ids)
         self.vectors_of: Callable[[Rows], NDArray[np.float32]] | None = None  # [rows, dim], where a source has some
         self._popular: tuple[int, Rows] | None = None  # by version
+        self._order: Rows | None = None  # all rows by their counts
+        self._shares: NDArray[np.float32] | None = None
         self.version = 0  # grows with every change, so that what was derived from the items can be kept until then
 
     @property
@@ -64,9 +67,23 @@ class Catalogue:
     def by_popularity(self) -> Rows:
         """Rows on offer, those with most training rows first; equal ones in the order of their rows."""
         if self._popular is None or self._popular[0] != self.version:
-            offered = np.flatnonzero(self.is_offered)
-            self._popular = (self.version, offered[np.argsort(-self.counts[offered], kind="stable")])
+            if self._order is None or len(self._order) != len(self):
+                self._order = np.argsort(-self.counts, kind="stable")
+            self._popular = (self.version, self._order[self.is_offered[self._order]])
         return self._popular[1]
+
+    def most_popular(self, allowed: NDArray[np.bool_], count: int) -> Rows:
+        """At least so many rows of those that a mask [items] allows, most popular first, or all that there are."""
+        popular = self.by_popularity()
+        first = popular[: 4 * count + 1000]  # enough, unless a filter leaves few; the whole takes milliseconds
+        first = first[allowed[first]]
+        return first if len(first) >= count else popular[allowed[popular]]
+
+    def shares(self) -> NDArray[np.float32]:
+        """Each item's share of the training rows: [items]."""
+        if self._shares is None or len(self._shares) != len(self):
+            self._shares = (self.counts / max(self.counts.sum(), 1)).astype(np.float32)
+        return self._shares
 
     def upsert(self, ids: pl.Series, features: pl.DataFrame, columns: pl.DataFrame) -> Rows:
         """Put items in, or change what is known of them: their rows.
@@ -75,13 +92,15 @@ class Catalogue:
         """
         rows = self.rows_of(ids)
         is_new = rows < 0
-        rows[is_new] = np.arange(len(self), len(self) + is_new.sum())
+        rows[is_new] = fresh = np.arange(len(self), len(self) + is_new.sum())
         self.counts = np.append(self.counts, np.zeros(is_new.sum(), np.int64))
         self.is_offered = np.append(self.is_offered, np.ones(is_new.sum(), np.bool_))
         self.is_offered[rows] = True
         self.features = _changed(self.features, rows, features)
         self.columns = _changed(self.columns, rows, columns)
-        self._rows = IdRows(pl.concat([self.ids, ids.filter(pl.Series(is_new)).cast(self.ids.dtype)]))
+        if len(fresh):
+            self._rows = self._rows.with_more(ids.filter(pl.Series(is_new)).cast(self.ids.dtype))
+            self._order = None if self._order is None else np.append(self._order, fresh)  # they have no training rows
         self.version += 1
         return rows
 
@@ -97,6 +116,7 @@ class Catalogue:
     def restore(self, state: tuple[Any, ...]) -> None:
         """Be again as `state` was."""
         self.counts, self.is_offered, self.features, self.columns, self._rows = state
+        self._order = None
         self.version += 1
 
     def call_ids(self, name: str) -> None:
@@ -158,7 +178,15 @@ def _changed(frame: pl.DataFrame, rows: Rows, new: pl.DataFrame) -> pl.DataFrame
 
 
 def _scattered(column: pl.Series, rows: Rows, values: pl.Series) -> pl.Series:
-    """The column with these values in these rows; by gathering, since lists cannot be set in place."""
+    """The column with these values in these rows, without setting anything in place: lists cannot be."""
+    values = values.alias(column.name)
+    if len(rows) <= _FEW:  # what lies between is copied as a whole
+        parts, start = [], 0
+        for number in np.argsort(rows).tolist():
+            row = int(rows[number])
+            parts += [column.slice(start, row - start), values.slice(number, 1)]
+            start = row + 1
+        return pl.concat([*parts, column.slice(start)], rechunk=True)
     places = np.arange(len(column))
     places[rows] = len(column) + np.arange(len(rows))
-    return pl.concat([column, values.alias(column.name)]).gather(places)
+    return pl.concat([column, values]).gather(places)

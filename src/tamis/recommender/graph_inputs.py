@@ -42,8 +42,6 @@ class GraphInput:
             DataError: no number, null, or another number of them than a row has.
             SettingError: a code outside the categories.
         """
-        if type(value) is int and self.num_codes is not None and 0 <= value < self.num_codes and not self._is_nested:
-            return {self.name: np.array([value], np.int64)}
         numbers = np.asarray([] if value is None and self.is_list else value)
         if numbers.dtype.kind not in "iufb":
             raise DataError(
@@ -65,7 +63,7 @@ class GraphInput:
                 f"{where}: the column {self.name!r} holds {series.dtype}, which the model does not take. Encode it "
                 "with the workflow that the model was trained with."
             )
-        if not self._is_nested:
+        if not self.is_nested:
             return self._checked(_dense(series, where), None, where)
         arrow = series.to_arrow()
         numbers = pl.Series(series.name, pl.from_arrow(arrow.flatten()), dtype=kind)  # what stands behind nulls is left
@@ -74,7 +72,8 @@ class GraphInput:
         return self._checked(_dense(numbers, where), series.list.len().fill_null(0) if self.is_list else None, where)
 
     @property
-    def _is_nested(self) -> bool:
+    def is_nested(self) -> bool:
+        """Whether a row holds several numbers."""
         return self.is_list or self.width is not None
 
     def _checked(self, numbers: Array, lengths: Any, where: str, *, one_row: bool = False) -> Arrays:
@@ -128,10 +127,17 @@ class GraphInputs:
         """
         found: Arrays = {}
         for column in self.columns:
-            if column.name not in values:
-                raise UnknownColumnError(column.name, values, where=self.where)
-            found |= column.of_value(values[column.name], self.where)
-        return wide(found)
+            name, most = column.name, column.num_codes
+            if name not in values:
+                raise UnknownColumnError(name, values, where=self.where)
+            value = values[name]
+            if type(value) is int and most is not None and 0 <= value < most and not column.is_nested:
+                found[name] = np.array([value], np.int64)  # most columns of most requests
+            elif type(value) is float and most is None and not column.is_nested:
+                found[name] = np.array([value], np.float32)
+            else:
+                found |= wide(column.of_value(value, self.where))
+        return found
 
     def rows(self, frame: pl.DataFrame) -> Arrays:
         """All rows of a frame; codes of 32 bits stay so, see `wide`.

@@ -13,6 +13,7 @@ Rows: TypeAlias = NDArray[np.int64]
 
 
 _FEW = 8  # ids that are found sooner one by one than by a query over all
+_FEW_INSERTED = 100
 
 
 class IdRows:
@@ -29,6 +30,22 @@ class IdRows:
         self._numbers = self._sorted.to_numpy() if ids.dtype.is_integer() else None
         self._is_plain = ids.dtype.is_integer() or ids.dtype == pl.String  # Python orders these as Polars does
 
+    def with_more(self, ids: pl.Series) -> IdRows:
+        """These ids, and others behind them, which are none of these.
+
+        A search for each place is cheaper than sorting a million ids again for one.
+        """
+        longer = object.__new__(IdRows)
+        order = ids.arg_sort().to_numpy().astype(np.int64)
+        fresh = ids.gather(order)
+        places = self._places(fresh) if len(self) else np.zeros(len(fresh), np.int64)
+        longer.ids = pl.concat([self.ids, ids], rechunk=True)
+        longer._order = np.insert(self._order, places, order + len(self))
+        longer._sorted = _inserted(self._sorted, places, fresh)
+        longer._numbers = longer._sorted.to_numpy() if ids.dtype.is_integer() else None
+        longer._is_plain = self._is_plain
+        return longer
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -44,6 +61,12 @@ class IdRows:
         rows: Rows = np.where(found, self._order[places], -1)
         return rows
 
+    def row_of(self, one: Any) -> int:
+        """The row of one id, given in the kind that ids have; -1 for unknown ones and None."""
+        if one is None or not len(self):
+            return -1
+        return self._row_of(one) if self._is_plain else int(self.rows_of(pl.Series([one], dtype=self.ids.dtype))[0])
+
     def _places(self, wanted: pl.Series) -> Rows:
         if self._numbers is not None:
             return np.searchsorted(self._numbers, wanted.to_numpy()).astype(np.int64)
@@ -54,6 +77,21 @@ class IdRows:
         ids: Any = self._sorted if self._numbers is None else self._numbers
         place = bisect.bisect_left(ids, wanted)
         return int(self._order[place]) if place < len(self) and ids[place] == wanted else -1
+
+
+def _inserted(series: pl.Series, places: Rows, values: pl.Series) -> pl.Series:
+    """The series with each value before what stands at its place."""
+    if series.dtype.is_integer():
+        return pl.Series(series.name, np.insert(series.to_numpy(), places, values.to_numpy()), dtype=series.dtype)
+    if len(values) > _FEW_INSERTED:
+        return pl.concat([series, values]).gather(
+            np.insert(np.arange(len(series)), places, len(series) + np.arange(len(values)))
+        )
+    parts, start = [], 0
+    for number, place in enumerate(places.tolist()):
+        parts += [series.slice(start, place - start), values.slice(number, 1)]
+        start = place
+    return pl.concat([*parts, series.slice(start)], rechunk=True)
 
 
 def row_of_code(codes: Rows) -> Rows:

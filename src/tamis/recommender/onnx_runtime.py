@@ -42,7 +42,7 @@ class OnnxEncoder:
         told = _told(folder)
         self.folder, self.schema = folder.absolute(), Schema.load(folder)
         self.has_item_bias: bool = told["has_item_bias"]
-        self._inputs, self._graph = GraphInputs.described(told["inputs"], "Encoder"), Graph(folder / GRAPH)
+        self.inputs, self.graph = GraphInputs.described(told["inputs"], "Encoder"), Graph(folder / GRAPH)
 
     def encode(self, data: Any, *, batch_size: int = 4096) -> NDArray[np.float32]:
         """Vectors of a dataset's or frame's rows, in their order: [rows, dim] float32.
@@ -54,9 +54,9 @@ class OnnxEncoder:
         """
         frame = data if isinstance(data, pl.DataFrame) else Dataset(data).compute()
         if len(frame) == 1:
-            return self._graph.run(self._inputs.row(frame.row(0, named=True)))
-        parts = [self._graph.run(wide(self._inputs.rows(part))) for part in frame.iter_slices(batch_size)]
-        return np.concatenate(parts) if parts else self._graph.run(wide(self._inputs.rows(frame)))
+            return self.graph.run(self.inputs.row(frame.row(0, named=True)))
+        parts = [self.graph.run(wide(self.inputs.rows(part))) for part in frame.iter_slices(batch_size)]
+        return np.concatenate(parts) if parts else self.graph.run(wide(self.inputs.rows(frame)))
 
     def save(self, path: str | Path) -> None:
         """Write the saved encoder again."""
@@ -80,13 +80,15 @@ class ExportedRanker:
         self.targets = [str(name) for name in told["targets"]]
         schema = Schema.load(folder)
         self.input_schema = schema - schema.select_by_tag(Tags.TARGET)
-        self._query, self._items = (GraphInputs.described(told[side], "Ranker") for side in ("query", "items"))
+        self.query_inputs, self.item_inputs = (
+            GraphInputs.described(told[side], "Ranker") for side in ("query", "items")
+        )
         self._calibrators = _calibrators(folder)
-        self._graph: Graph | TreeGraph
+        self.graph: Graph | TreeGraph
         if told["kind"] in TREES:
-            self._graph = TreeGraph(folder, told["kind"], told["columns"], len(self.targets))
+            self.graph = TreeGraph(folder, told["kind"], told["columns"], len(self.targets))
         else:
-            self._graph = Graph(folder / GRAPH)
+            self.graph = Graph(folder / GRAPH)
 
     def scorer(self, items: pl.DataFrame) -> OnnxScorer:
         """Scores over these items, encoded, one row each."""
@@ -98,7 +100,10 @@ class ExportedRanker:
 
     def run(self, query: Arrays, items: Arrays) -> Scores:
         """Calibrated scores of one query's candidates: [candidates, targets]."""
-        scores: Scores = self._graph.run(query | wide(items))
+        return self.calibrated(self.graph.run(query | wide(items)))
+
+    def calibrated(self, scores: Scores) -> Scores:
+        """The graph's scores [candidates, targets] as `calibrate` found that they should be; changes them in place."""
         for column, name in enumerate(self.targets):
             if name in self._calibrators:
                 scores[:, column] = self._calibrators[name].apply(scores[:, column])
@@ -119,7 +124,7 @@ class OnnxScorer:
 
     def __init__(self, ranker: ExportedRanker, item_features: pl.DataFrame) -> None:
         self._ranker, self.num_items = ranker, len(item_features)
-        self._items = ranker._items.rows(item_features)
+        self._items = ranker.item_inputs.rows(item_features)
 
     def score(self, query: Mapping[str, Any], item_rows: Rows) -> Scores:
         """Scores of candidates for one query: calibrated probabilities, or amounts: [n, targets].
@@ -131,7 +136,7 @@ class OnnxScorer:
         """
         rows = np.asarray(item_rows, np.int64).reshape(-1)
         self._check_rows(rows, lowest=0)
-        features = self._ranker._query.row(query)
+        features = self._ranker.query_inputs.row(query)
         if not len(rows):
             return np.empty((0, len(self._ranker.targets)), np.float32)
         return self._ranker.run(features, take(self._items, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ from tamis.recommender.graph_inputs import Array, Arrays
 def has_onnxruntime() -> bool:
     """Whether it is installed."""
     return importlib.util.find_spec("onnxruntime") is not None
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph: its name, whether it holds whole numbers (else float32), None for any length."""
+
+    name: str
+    is_whole: bool
+    shape: tuple[int | None, ...]
 
 
 class Graph:
@@ -32,6 +42,7 @@ class Graph:
             import onnxruntime
         except ImportError as error:
             raise MissingExtraError("onnxruntime", "serve", where='Recommender.load(runtime="onnx")') from error
+        self.file = file
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would burn a core
@@ -41,9 +52,15 @@ class Graph:
         except Exception as error:  # its errors have no common class but this
             why = " ".join(str(error).split())
             raise FormatError(f"{file}: ONNX Runtime cannot read it ({why}). Export the bundle again.") from error
-        self._taken = [one.name for one in self._session.get_inputs()]  # the export drops what nothing reads
+        self.inputs = [_port(one) for one in self._session.get_inputs()]  # the export drops what nothing reads
+        self.outputs = [_port(one) for one in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> Array:
         """The only output."""
-        found: Array = self._session.run(None, {name: inputs[name] for name in self._taken})[0]
+        found: Array = self._session.run(None, {one.name: inputs[one.name] for one in self.inputs})[0]
         return found
+
+
+def _port(told: Any) -> Port:
+    shape = tuple(length if isinstance(length, int) else None for length in told.shape)
+    return Port(told.name, told.type == "tensor(int64)", shape)

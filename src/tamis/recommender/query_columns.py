@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from tamis.errors import SchemaError, SettingError
 from tamis.features.workflow import Workflow
 from tamis.schema import Tags
+
+# several parts of a recommender ask, and an answer takes a second for fifty columns
+_known: WeakKeyDictionary[Workflow, tuple[tuple[str, ...], dict[str, set[str]]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,14 @@ class QueryColumns:
 
 def sources_of(workflow: Workflow) -> dict[str, set[str]]:
     """The raw columns that each output column is made of."""
+    names = (*workflow.input_schema.column_names, *workflow.output_schema.column_names)
+    known = _known.get(workflow)
+    if known is None or known[0] != names:
+        known = _known[workflow] = (names, _sources_of(workflow))
+    return known[1]
+
+
+def _sources_of(workflow: Workflow) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name: set() for name in workflow.output_schema.column_names}
     for raw in workflow.input_schema.column_names:
         try:

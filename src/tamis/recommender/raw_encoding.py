@@ -43,7 +43,10 @@ class RawEncoding:
         Raises:
             DataError: a value that a column cannot hold.
         """
-        found = self._online.transform(rows.select(self._raw).to_dicts())
+        if len(rows) == 1:  # the detour through another frame would cost more than the encoding
+            found = [self._online.transform(rows.row(0, named=True))]
+        else:
+            found = self._online.transform(rows.select(self._raw).to_dicts())
         return pl.DataFrame(
             [pl.Series(name, [row[name] for row in found], dtype=dtypes.get(name)) for name in self.columns]
         )

@@ -392,9 +392,13 @@ class Recommender(StageSet):
         """What callers give, checked: see `recommend`."""
         return self._requests_fitted().read(users, context)
 
-    def queries(self, users: Asked, context: Context = None) -> Queries:
-        """The encoded queries of users, as `recommend` takes them."""
-        return self._requests_fitted().queries(self.read(users, context))
+    def queries(self, users: Asked, context: Context = None, *, stored: pl.DataFrame | None = None) -> Queries:
+        """The encoded queries of users, as `recommend` takes them; with features of a store, see `FeatureStore`."""
+        return self._requests_fitted().queries(self.read(users, context), stored)
+
+    def query_of(self, user: Any, context: Mapping[str, Any] | None = None) -> Queries:
+        """The encoded query of one user by raw id, given in the kind that ids have; None is nobody who is known."""
+        return self._requests_fitted().of_one(user, context)
 
     def evaluate(
         self, held_out: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude_seen: bool = True

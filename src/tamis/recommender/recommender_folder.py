@@ -9,7 +9,7 @@ ranker/                    the ranking model, where there is one
   .../graph.onnx           the ONNX file
 items.parquet              raw ids and the columns to show and filter by; one row an item
 item_features.parquet      their encoded features, how often each was met, whether it is on offer
-users.parquet              raw ids and encoded features of known users
+users.arrow                raw ids and encoded features of known users
 interactions.parquet       who met what, oldest first
 metrics.json               what was measured, where `save` was told
 golden*                    a dozen requests and their answers, see `golden`

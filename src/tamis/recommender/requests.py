@@ -13,12 +13,14 @@ from tamis.data.dataset import Dataset
 from tamis.errors import SettingError, UnknownColumnError
 from tamis.features.workflow import Workflow
 from tamis.recommender.audience import Audience
+from tamis.recommender.context_codes import ContextCodes
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.queries import Queries
 from tamis.recommender.query_columns import QueryColumns
 from tamis.recommender.raw_encoding import RawEncoding
 from tamis.recommender.raw_ids import as_ids
+from tamis.recommender.stored_features import with_stored
 
 Asked: TypeAlias = Iterable[Any] | pl.DataFrame | Dataset | Mapping[str, Any]
 Context: TypeAlias = Mapping[str, Any] | pl.DataFrame | None
@@ -71,7 +73,7 @@ class Requests:
             if name not in columns.raw_context:
                 raise UnknownColumnError(name, columns.raw_context, where="Recommender: context", what="context column")
         self._user_codes = RawEncoding(workflow, columns.raw_user, columns.user)
-        self._context_codes = RawEncoding(workflow, columns.raw_context, columns.context)
+        self._context_codes = ContextCodes(RawEncoding(workflow, columns.raw_context, columns.context), self.dtypes)
         self.id_dtype = audience.ids.dtype
 
     def read(self, asked: Asked, context: Context = None) -> Request:
@@ -122,17 +124,33 @@ class Requests:
             )
         return self.defaults[name]
 
-    def queries(self, request: Request) -> Queries:
-        """The encoded queries."""
+    def queries(self, request: Request, stored: pl.DataFrame | None = None) -> Queries:
+        """The encoded queries; users have their features of `stored`, see `FeatureStore.rows`, or of the audience."""
         users = self.audience.rows_of(request.ids)
-        features = self._stored(users)
-        has_features = users >= 0
+        features, has_features = self._stored(users), users >= 0
+        if stored is not None and len(stored):
+            features, has_features = with_stored(features, has_features, request.ids, stored)
         if request.by_rows:
-            features = self._with_given(features, request, users)
+            features = self._with_given(features, request, has_features)
             has_features = np.ones(len(users), np.bool_)
         if self.columns.context:
-            features = features.hstack(self._context_codes.encode(request.context, self.dtypes))
+            features = features.hstack(self._context_codes.encode(request.context))
         return Queries(users, features, has_features, self.interactions.history(users))
+
+    def of_one(self, user: Any, context: Mapping[str, Any] | None) -> Queries:
+        """The query of one user by raw id, in the kind that ids have: what servers are asked most, without frames between.
+
+        Raises:
+            SettingError: a context that is missing.
+            UnknownColumnError: a context that there is not.
+            DataError: a value that its column cannot hold.
+        """
+        rows = np.array([self.audience.row_of(user)], np.int64)
+        features = self._stored(rows)
+        if self.columns.context or context:
+            codes = self._context_codes.of_one(context, lambda: self._context(context, 1))
+            features = features.hstack(codes) if self.columns.context else features
+        return Queries(rows, features, rows >= 0, self.interactions.history(rows))
 
     def _stored(self, users: Rows) -> pl.DataFrame:
         """The features of known users; those of others mean nothing."""
@@ -142,13 +160,15 @@ class Requests:
             return self.audience.features.slice(max(int(users[0]), 0), 1)
         return self.audience.features[np.maximum(users, 0)]
 
-    def _with_given(self, features: pl.DataFrame, request: Request, users: Rows) -> pl.DataFrame:
+    def _with_given(
+        self, features: pl.DataFrame, request: Request, is_known: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> pl.DataFrame:
         """Stored features of known users, replaced where the request says more; those of others out of the request."""
         given = request.features.with_columns(request.ids.alias(self.user_id))
         missing = [name for name in self.columns.raw_user if name not in given.columns]
         encoded = self._user_codes.encode(given.with_columns(pl.lit(None).alias(name) for name in missing), self.dtypes)
         said = self._user_codes.made_of(set(given.columns))
-        known = pl.Series(users >= 0)
+        known = pl.Series(is_known)
         return features.with_columns(
             encoded[name]
             if name in said

@@ -144,11 +144,12 @@ class StageSet:
         """One source's list for each request, `k` long or as long as its quota; empty where it cannot answer."""
         rows = np.flatnonzero(source.can_answer(queries))
         k = min(k or source.quota, len(self.catalogue))
+        if len(rows) == len(queries) > 0:
+            return source.search(queries, k, exclude=allowed.exclude, allow=allowed.rows)
         ids, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         if len(rows):
             exclude = None if allowed.exclude is None else [allowed.exclude[row] for row in rows.tolist()]
-            asked = queries if len(rows) == len(queries) else queries.select(rows)
-            found = source.search(asked, k, exclude=exclude, allow=allowed.rows)
+            found = source.search(queries.select(rows), k, exclude=exclude, allow=allowed.rows)
             ids[rows], scores[rows] = found.ids, found.scores
         return SearchResult(scores, ids)
 
@@ -161,8 +162,8 @@ class StageSet:
     def _with_popular(self, candidates: Candidates, rows: Rows, allowed: Allowed) -> Candidates:
         """The candidates, with the most popular allowed items for these requests."""
         k = sum(source.quota for source in self.sources)
-        popular = self.catalogue.by_popularity()
-        popular = popular[allowed.for_all.mask[popular]]
+        most = 0 if allowed.exclude is None else max(len(allowed.exclude[row]) for row in rows.tolist())
+        popular = self.catalogue.most_popular(allowed.for_all.mask, k + most)
         lists = [
             _first_allowed(popular, k, () if allowed.exclude is None else allowed.exclude[row]) for row in rows.tolist()
         ]

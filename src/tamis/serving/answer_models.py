@@ -54,6 +54,7 @@ class SimilarItemsAnswer(BaseModel):
     results: list[SimilarList]
     source: str
     version: str
+    degraded: str | None
     stage_ms: dict[str, float]
     request_id: str
 
@@ -66,6 +67,7 @@ class RankAnswer(BaseModel):
     version: str
     items: list[RecommendedItem]
     unknown_items: list[int | str]
+    degraded: str | None
     explanation: dict[str, Any] | None = None
     stage_ms: dict[str, float]
     request_id: str

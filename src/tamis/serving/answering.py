@@ -17,11 +17,10 @@ from tamis.recommender.candidates import Candidates
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.queries import Queries
 from tamis.serving.asked_users import AskedUser
+from tamis.serving.degradation import FEWER, FEWER_SOURCES, POPULARITY, RETRIEVAL, worst
 from tamis.serving.live_version import LiveVersion
+from tamis.serving.outside import answering_until, is_missed
 from tamis.serving.update_log import RawId, UpdateLog, UserState
-
-FEWER, RETRIEVAL, POPULARITY = "fewer_candidates", "retrieval_order", "popularity"
-LEVELS = (FEWER, RETRIEVAL, POPULARITY)  # of degradation, each leaving out more
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,14 @@ def answer(version: LiveVersion, question: Question, log: UpdateLog | None = Non
         DataError: a value that its column cannot hold.
         SettingError: a context that is missing, or no condition.
     """
+    with answering_until(question.deadline) as under_way:
+        answered = _answer(version, question, log)
+    return replace(answered, degraded=worst([answered.degraded, *under_way.missed]))
+
+
+def _answer(version: LiveVersion, question: Question, log: UpdateLog | None) -> Answered:
     clock = StageClock(question.deadline)
-    states = user_states(question.users, log)
-    queries = version.users.queries(question.users, states, question.context)
+    queries = queries_of(version, question.users, question.context, log)
     clock.lap("features")
     excluded = rows_of_items(version, question.exclude)
     allowed = version.filters.allowed(queries, question.conditions, excluded, exclude_seen=question.exclude_seen)
@@ -115,6 +119,14 @@ def answer(version: LiveVersion, question: Question, log: UpdateLog | None = Non
     lists = version.recommender.order(ranked, question.k, allowed)
     version.estimates.ordering.add(clock.lap("ordering"))
     return Answered(queries, lists, allowed, clock.ms, degraded, found.width, num_ranked)
+
+
+def queries_of(
+    version: LiveVersion, users: Sequence[AskedUser], context: Mapping[str, Any] | None, log: UpdateLog | None
+) -> Queries:
+    """The requests, encoded, with all that is known of the users."""
+    stored = None if version.stored is None else version.stored(version.users.ids(users))
+    return version.users.queries(users, user_states(users, log), context, stored)
 
 
 def user_states(users: Sequence[AskedUser], log: UpdateLog | None) -> list[UserState]:
@@ -141,8 +153,18 @@ def _found(
         clock.lap("retrieval")
         return found, POPULARITY
     found = version.recommender.candidates(queries, allowed, quotas=quotas(version, question))
+    empty = np.flatnonzero((found.items < 0).all(axis=1))
+    if len(empty) and is_missed(FEWER_SOURCES):
+        found = _with_popular(version, found, empty, allowed)
     estimate.add(clock.lap("retrieval"), len(queries))
     return found, None
+
+
+def _with_popular(version: LiveVersion, found: Candidates, rows: Rows, allowed: Allowed) -> Candidates:
+    """Popular items for those requests that got none."""
+    sources = version.recommender.sources
+    lists = popular_lists(version, rows, allowed, sum(source.quota for source in sources))
+    return found.filled(rows, lists, popularity(version.recommender.catalogue), bit=len(sources))
 
 
 def quotas(version: LiveVersion, question: Question) -> dict[str, int] | None:
@@ -157,19 +179,24 @@ def quotas(version: LiveVersion, question: Question) -> dict[str, int] | None:
 
 def popular_candidates(version: LiveVersion, queries: Queries, allowed: Allowed, k: int) -> Candidates:
     """The most popular items that each request may get."""
-    catalogue = version.recommender.catalogue
-    popular = catalogue.by_popularity()
-    popular = popular[allowed.for_all.mask[popular]]
-    lists = []
-    for query in range(len(queries)):
-        gone = np.zeros(0, np.int64) if allowed.exclude is None else allowed.exclude[query]
-        first = popular[: k + len(gone)]
-        lists.append(first[~np.isin(first, gone)][:k])
+    lists = popular_lists(version, np.arange(len(queries)), allowed, k)
     shape = (len(queries), max([1, *map(len, lists)]))
     scores = np.full(shape, -np.inf, np.float32)
     nobody = Candidates(np.full(shape, -1, np.int64), scores, np.zeros(shape, np.int64), scores.copy())
     bit = len(version.recommender.sources)
-    return nobody.filled(np.arange(len(queries)), lists, popularity(catalogue), bit=bit)
+    return nobody.filled(np.arange(len(queries)), lists, popularity(version.recommender.catalogue), bit=bit)
+
+
+def popular_lists(version: LiveVersion, rows: Rows, allowed: Allowed, k: int) -> list[Rows]:
+    """The most popular items that each of these requests may get."""
+    most = max([0, *(len(allowed.exclude[query]) for query in rows.tolist())]) if allowed.exclude is not None else 0
+    popular = version.recommender.catalogue.most_popular(allowed.for_all.mask, k + most)
+    lists = []
+    for query in rows.tolist():
+        gone = np.zeros(0, np.int64) if allowed.exclude is None else allowed.exclude[query]
+        first = popular[: k + len(gone)]
+        lists.append(first[~np.isin(first, gone)][:k])
+    return lists
 
 
 def _ranked(

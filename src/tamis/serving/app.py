@@ -14,6 +14,7 @@ from tamis.serving.admission import Admission
 from tamis.serving.app_parts import Parts
 from tamis.serving.http_errors import answer_errors
 from tamis.serving.middleware import RequestFrame
+from tamis.serving.routes_v2 import v2_routes
 from tamis.serving.service import Service
 
 _UPDATE_QUEUE = 64  # updates wait for the disk, one after the other
@@ -36,6 +37,9 @@ def create_app(service: Service) -> FastAPI:
     )
     for module in (routes_answers, routes_updates, routes_state):
         app.include_router(module.router)
+    if settings.page:
+        app.include_router(routes_page.router)
+    app.router.routes.extend(v2_routes(service, app.state.parts.answering))
     answer_errors(app)
     if settings.cors_origins:
         app.add_middleware(

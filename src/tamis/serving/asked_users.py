@@ -39,30 +39,44 @@ class UserQueries:
         self._raw = set(recommender.raw_user_columns) - {recommender.user_id}
         self._histories = _histories(recommender)
 
+    def ids(self, users: Sequence[AskedUser]) -> pl.Series:
+        """Their raw ids in the bundle's kind; null where there is none, or none of this kind."""
+        return pl.Series([self._id(one.id) for one in users], dtype=self._recommender.audience.ids.dtype, strict=False)
+
     def queries(
-        self, users: Sequence[AskedUser], states: Sequence[UserState], context: Mapping[str, Any] | None
+        self,
+        users: Sequence[AskedUser],
+        states: Sequence[UserState],
+        context: Mapping[str, Any] | None,
+        stored: pl.DataFrame | None = None,
     ) -> Queries:
         """One query for each user.
 
-        Features of the request count more than those of updates, and these more than those of the bundle.
+        Features of the request count more than those of updates, these more than those of a store, and these more than
+        those of the bundle.
 
         Args:
             users: of the request.
             states: what updates say of each of them.
             context: raw context columns, the same for all users.
+            stored: what a store has of them, see `FeatureStore.rows`.
 
         Raises:
             UnknownColumnError: a feature or context that there is not.
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing.
         """
+        if len(users) == 1 and stored is None and not users[0].features and not states[0].features:
+            alone = self._recommender.query_of(self._id(users[0].id), context)
+            return self._with_events(alone, states) if states[0].met else alone
         groups: dict[tuple[tuple[str, type], ...], list[int]] = {}
         known = [self._features(user, state) for user, state in zip(users, states, strict=True)]
         for place, features in enumerate(known):
             of_kind = tuple((name, type(features[name])) for name in sorted(features))
             groups.setdefault(of_kind, []).append(place)  # a frame's column holds values of one kind
         parts = [
-            self._same_columns([users[i].id for i in at], [known[i] for i in at], context) for at in groups.values()
+            self._same_columns([users[i].id for i in at], [known[i] for i in at], context, stored)
+            for at in groups.values()
         ]
         found = _joined(parts, np.concatenate(list(groups.values())))
         return self._with_events(found, states) if any(state.met for state in states) else found
@@ -94,11 +108,16 @@ class UserQueries:
                 raise UnknownColumnError(name, sorted(self._raw), where="features", what="user column")
 
     def _same_columns(
-        self, ids: Sequence[RawId | None], features: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None
+        self,
+        ids: Sequence[RawId | None],
+        features: Sequence[Mapping[str, Any]],
+        context: Mapping[str, Any] | None,
+        stored: pl.DataFrame | None = None,
     ) -> Queries:
         of_kind = [self._id(one) for one in ids]
         if not features[0]:
-            return self._recommender.queries(pl.Series(self._recommender.user_id, of_kind, strict=False), context)
+            of_users = pl.Series(self._recommender.user_id, of_kind, strict=False)
+            return self._recommender.queries(of_users, context, stored=stored)
         rows = [{**one, self._recommender.user_id: own} for one, own in zip(features, of_kind, strict=True)]
         try:
             frame = pl.DataFrame(rows, infer_schema_length=None)
@@ -107,7 +126,7 @@ class UserQueries:
             raise DataError(
                 f"features: the users give values of different kinds for one column ({what}). Give one kind."
             ) from error
-        return self._recommender.queries(frame, context)
+        return self._recommender.queries(frame, context, stored=stored)
 
     def _id(self, given: RawId | None) -> RawId | None:
         """The id in the kind that the training data has; None where it cannot be one."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-_WEIGHT = 0.1  # of the latest request in the running mean
+_WEIGHT, _UP = 0.1, 0.3  # of the latest request in the running mean; more where it was slower, to keep the time
 _MOST = 3.0  # times the mean: one request that was held up by something else says little of the next
-_FORGETTING = 0.9  # what skipping a stage leaves of its estimate, so that a bad moment is not believed for ever
+_BELIEVED = 3  # so many such requests in a row are no accident
+_FORGETTING = 0.97  # what skipping a stage leaves of its estimate, so that a bad moment is not believed for ever
 
 
 class Estimate:
@@ -15,6 +16,8 @@ class Estimate:
 
     def __init__(self) -> None:
         self._ms: float | None = None
+        self._surprises: list[float] = []  # the latest, if they were far above the mean
+        self._is_old = False  # the stage was skipped since it ran last
 
     @property
     def ms(self) -> float:
@@ -24,13 +27,23 @@ class Estimate:
     def add(self, ms: float, units: int = 1) -> None:
         """Learn from a stage that ran."""
         found = ms / max(units, 1)
-        old = self._ms
-        self._ms = found if old is None else old + _WEIGHT * (min(found, _MOST * old) - old)
+        old, was_old = self._ms, self._is_old
+        self._is_old = False
+        if old is None or was_old:  # what looking again finds is the latest that is known
+            self._ms = found
+            return
+        surprises = [*self._surprises, found] if found > _MOST * old else []
+        if len(surprises) >= _BELIEVED:
+            self._ms, self._surprises = min(surprises), []
+            return
+        weight = _UP if old < found <= _MOST * old else _WEIGHT
+        self._ms, self._surprises = old + weight * (min(found, _MOST * old) - old), surprises
 
     def skipped(self) -> None:
         """The stage did not run, since there was no time."""
         if self._ms is not None:
             self._ms *= _FORGETTING
+            self._is_old = True
 
 
 class StageEstimates:

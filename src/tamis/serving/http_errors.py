@@ -18,7 +18,7 @@ from tamis.serving.middleware import TOO_LARGE, BodyTooLargeError, error_body
 from tamis.serving.service import UpdatesOffError
 
 _CALLERS_FAULT = (DataError, SettingError, UnknownColumnError, UnknownNameError)
-_MOST_DETAILS, _MOST_LETTERS = 10, 200
+_MOST_DETAILS, _MOST_LETTERS, _LONGEST_MESSAGE = 10, 200, 2000  # what a caller made up is not sent back whole
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -43,6 +43,7 @@ def _answer(
     details: list[Mapping[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    where, message = _short(where, _MOST_LETTERS), _short(message, _LONGEST_MESSAGE)
     body = error_body(code, where, message, request_id=REQUEST_ID.get(), details=details)
     return Response(orjson.dumps(body), status, dict(headers or {}), "application/json")
 
@@ -60,12 +61,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _detail(error: Mapping[str, Any]) -> dict[str, Any]:
-    shown = repr(error.get("input"))
     return {
-        "where": ".".join(map(str, error["loc"])),
-        "message": error["msg"],
-        "input": shown if len(shown) <= _MOST_LETTERS else shown[: _MOST_LETTERS - 3] + "...",
+        "where": _short(".".join(map(str, error["loc"])), _MOST_LETTERS),
+        "message": _short(error["msg"], _LONGEST_MESSAGE),
+        "input": _short(repr(error.get("input")), _MOST_LETTERS),
     }
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class LiveVersion:
         self.users = UserQueries(recommender)
         self.filters = FilterCache(recommender)
         self.estimates = StageEstimates()
+        self.identity = recommender.identity  # of the bundle, whatever updates change
+        self.stored: Callable[[pl.Series], pl.DataFrame | None] | None = None  # features out of a store, by raw id
         self.loaded_at = time.time()
         self.num_refused = 0  # updates that this version could not take
         self._applied, self._following = 0, threading.Lock()

@@ -23,7 +23,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADER = b"x-request-id"
 TOO_LARGE = "too_large"
 # probes bring no key, nor does a browser that loads the page; what the page shows needs one
-OPEN_PATHS, PAGE = frozenset({"/", "/healthz", "/readyz"}), "/page/"
+OPEN_PATHS, PAGE = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}), "/page/"
 RECEIVED = "received"  # in a request's state: when it came, by `time.perf_counter`
 TOLD = "told"  # in a request's state: what its log line says besides
 
@@ -116,6 +116,7 @@ class _Frame:
         self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})[RECEIVED] = self.started
         self._send, self._receive = send, receive
+        self._is_v2 = scope["path"].startswith("/v2/")  # that protocol has errors of its own form
         self._left = self._max_body_bytes = max_body_bytes
 
     async def receive(self) -> Message:
@@ -135,7 +136,10 @@ class _Frame:
 
     async def refuse(self, status: int, code: str, where: str, text: str) -> None:
         """An answer that says why there is none."""
-        body = orjson.dumps(error_body(code, where, text, request_id=self.request_id))
+        told = (
+            {"error": f"{where}: {text}"} if self._is_v2 else error_body(code, where, text, request_id=self.request_id)
+        )
+        body = orjson.dumps(told)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})

@@ -14,9 +14,11 @@ from tamis.recommender.candidates import Candidates
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.queries import Queries
 from tamis.recommender.sources.retrieval_source import Retrieval
-from tamis.serving.answering import Answered, StageClock, user_states
+from tamis.serving.answering import Answered, StageClock, queries_of
 from tamis.serving.asked_users import AskedUser
+from tamis.serving.degradation import worst
 from tamis.serving.live_version import LiveVersion
+from tamis.serving.outside import answering_until
 from tamis.serving.update_log import RawId, UpdateLog
 
 
@@ -26,14 +28,16 @@ def rank_own(
     items: Sequence[RawId],
     context: Mapping[str, Any] | None = None,
     log: UpdateLog | None = None,
+    deadline: float = float("inf"),
 ) -> tuple[Answered, list[RawId]]:
     """All the candidates that the catalogue has, best first, and those that it has not.
 
     No filter applies: the caller chose the items. The retrieval score is the first retrieval model's; users without
     features, and bundles without such a model, get each item's share of the training rows.
     """
-    clock = StageClock(float("inf"))
-    queries = version.users.queries([user], user_states([user], log), context)
+    clock = StageClock(deadline)
+    with answering_until(deadline) as under_way:
+        queries = queries_of(version, [user], context, log)
     clock.lap("features")
     recommender = version.recommender
     found = recommender.catalogue.rows_of(pl.Series([str(item) for item in items]))
@@ -54,7 +58,8 @@ def rank_own(
     allowed = combine([], recommender.catalogue, queries)
     lists = recommender.order(ranked, max(len(rows), 1), allowed)
     clock.lap("ordering")
-    return Answered(queries, lists, allowed, clock.ms, None, len(rows), len(rows)), unknown
+    degraded = worst(under_way.missed)
+    return Answered(queries, lists, allowed, clock.ms, degraded, len(rows), len(rows)), unknown
 
 
 def _retrieval_scores(version: LiveVersion, queries: Queries, rows: Rows) -> np.ndarray[Any, np.dtype[np.float32]]:

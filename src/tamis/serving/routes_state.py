@@ -31,5 +31,7 @@ def metrics(request: Request) -> Response:
     """What was counted and measured, as Prometheus reads it."""
     parts = parts_of(request)
     service = parts.service
+    for part, is_up in service.outside.are_up.items():
+        service.metrics.outside_up.labels(part).set(is_up)
     service.metrics.in_work.set(parts.answering.num_inside + parts.updating.num_inside)
     return Response(service.metrics.page(service.live.served), media_type=CONTENT_TYPE)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tamis.errors import FormatError, TamisError, UnknownNameError
 from tamis.serving.live_version import LiveVersion
+from tamis.serving.process_memory import give_memory_back
 from tamis.serving.published import PublishedPlace, PublishedState
 from tamis.serving.update_log import UpdateLog
 
@@ -67,6 +68,7 @@ class ServedVersions:
     Args:
         path: a bundle, or a published place.
         log: of updates; None takes none.
+        opened: called with every version before its first update.
         loaded: called with every version before it is served.
         runtime: what runs the models, see `Recommender.load`.
 
@@ -79,12 +81,14 @@ class ServedVersions:
         path: str | Path,
         log: UpdateLog | None = None,
         *,
+        opened: Callable[[LiveVersion], None] | None = None,
         loaded: Callable[[LiveVersion], None] | None = None,
         runtime: str = "auto",
     ) -> None:
         place = PublishedPlace(path)
         self._place, self._log = place if place.exists else None, log
-        self._path, self._loaded, self._runtime = Path(path), loaded or (lambda version: None), runtime
+        self._path, self._runtime = Path(path), runtime
+        self._opened, self._loaded = opened or (lambda version: None), loaded or (lambda version: None)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._seen: object = None
@@ -114,6 +118,7 @@ class ServedVersions:
             return None
 
     def _ready(self, version: LiveVersion) -> LiveVersion:
+        self._opened(version)
         if self._log is not None:
             version.follow(self._log)
         self._loaded(version)
@@ -161,6 +166,7 @@ class ServedVersions:
         if self.served.versions.keys() != old.versions.keys():
             del old
             gc.collect()  # a version's parts point at each other, and there may be gigabytes of them
+            give_memory_back()
         _LOG.info("serving %s", _in_words(self.served.state))
 
     def _settled(self, place: PublishedPlace, state: PublishedState, old: Served) -> Served:

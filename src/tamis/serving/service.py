@@ -13,9 +13,12 @@ from typing import Any
 
 from tamis.errors import DataError
 from tamis.recommender.golden import Golden
-from tamis.serving.answering import LEVELS, Answered, Question, StageClock, answer
+from tamis.serving.answering import Answered, Question, StageClock, answer
 from tamis.serving.asked_users import AskedUser
+from tamis.serving.degradation import worst
 from tamis.serving.live_version import LiveVersion
+from tamis.serving.outside import answering_until
+from tamis.serving.outside_parts import OutsideParts
 from tamis.serving.own_candidates import rank_own
 from tamis.serving.published import PublishedPlace
 from tamis.serving.request_models import (
@@ -64,7 +67,10 @@ class Service:
         self.log = None if folder is None else UpdateLog(folder, max_bytes=_bytes(settings.max_updates_mb))
         self._place = PublishedPlace(path)
         self._path = Path(path)
-        self.live = ServedVersions(path, self.log, loaded=self._prepare, runtime=settings.runtime)
+        self.outside = OutsideParts(settings)
+        self.live = ServedVersions(
+            path, self.log, opened=self.outside.attach, loaded=self._prepare, runtime=settings.runtime
+        )
         self.shadow = Shadow(self.metrics)
         self.live.start()
 
@@ -103,8 +109,7 @@ class Service:
             degraded += [] if answered.degraded is None else [answered.degraded]
         if served.shadow is not None and asked.version is None and random.random() < self.settings.shadow_share:
             self.shadow.compare(served.shadow, replace(question, deadline=math.inf), told, self.log)
-        worst = max(degraded, key=LEVELS.index) if degraded else None
-        return {"results": told, "degraded": worst, "stage_ms": _rounded(stage_ms)}
+        return {"results": told, "degraded": worst(degraded), "stage_ms": _rounded(stage_ms)}
 
     def _question(self, asked: RecommendRequest, users: Sequence[AskedUser], received: float) -> Question:
         timeout_ms = min(asked.timeout_ms or self.settings.timeout_ms, self.settings.max_timeout_ms)
@@ -149,8 +154,8 @@ class Service:
             UnknownColumnError: a condition or a column to show that there is not.
         """
         version = self.live.served.current
-        clock = StageClock(math.inf)
-        with version.lock.reading():
+        clock = StageClock(self._deadline())
+        with version.lock.reading(), answering_until(clock.deadline) as under_way:
             check_show(version.recommender, asked.show)
             lists, rows, source = similar_lists(
                 version,
@@ -169,8 +174,14 @@ class Service:
                 }
                 for number, item in enumerate(asked.items)
             ]
-        self.metrics.answered(version.name, clock.ms, None)
-        return {"results": told, "source": source, "version": version.name, "stage_ms": _rounded(clock.ms)}
+        degraded = worst(under_way.missed)
+        self.metrics.answered(version.name, clock.ms, degraded)
+        found = {"results": told, "source": source, "version": version.name, "degraded": degraded}
+        return {**found, "stage_ms": _rounded(clock.ms)}
+
+    def _deadline(self) -> float:
+        """For questions that name no time."""
+        return time.perf_counter() + self.settings.timeout_ms / 1000
 
     def rank(self, asked: RankRequest) -> dict[str, Any]:
         """A caller's candidates in order.
@@ -184,11 +195,12 @@ class Service:
         version = self.live.served.version_of(asked.user)
         with version.lock.reading():
             check_show(version.recommender, asked.show)
-            answered, unknown = rank_own(version, user, asked.items, asked.context, self.log)
+            answered, unknown = rank_own(version, user, asked.items, asked.context, self.log, self._deadline())
             told = lists_told(version, [user], answered, asked.show, explain=asked.explain)[0]
         told.pop("reason", None)
-        self.metrics.answered(version.name, answered.stage_ms, None)
-        return {**told, "unknown_items": unknown, "stage_ms": _rounded(answered.stage_ms)}
+        self.metrics.answered(version.name, answered.stage_ms, answered.degraded)
+        found = {**told, "unknown_items": unknown, "degraded": answered.degraded}
+        return {**found, "stage_ms": _rounded(answered.stage_ms)}
 
     def put_items(self, asked: PutItemsRequest) -> dict[str, Any]:
         """Put items in; they are on the disk and live when this returns.
@@ -264,6 +276,7 @@ class Service:
             "shadow": served.state.shadow,
             "failed_versions": dict(served.failed),
             "updates": None if self.log is None else {"applied": served.current.applied, **self.log.counts()},
+            "outside": self.outside.are_up,
             "serving_s": round(time.time() - served.current.loaded_at, 1),
         }
 
@@ -271,6 +284,7 @@ class Service:
         """End all threads and let go of files."""
         self.live.stop()
         self.shadow.close()
+        self.outside.close()
         if self.log is not None:
             self.log.close()
 

@@ -36,7 +36,9 @@ class ServingMetrics:
         self.request_s = self._seconds("request_seconds", "Whole requests.", "route")
         self.stage_s = self._seconds("stage_seconds", "Stages of requests.", "stage", "version")
         self.lists = self._counter("lists", "Lists given, and whether the user was known.", "version", "known")
-        self.degraded = self._counter("degraded", "Answers made simpler for lack of time.", "level", "version")
+        self.degraded = self._counter(
+            "degraded", "Answers made simpler, for lack of time or of a part outside.", "level", "version"
+        )
         self.cache = self._counter("filter_cache", "Filters found in memory or evaluated.", "result")
         self.updates = self._counter("updates", "Updates taken.", "kind")
         self.in_work = self._gauge("in_work", "Requests at work or waiting.", mode="livesum")
@@ -47,6 +49,7 @@ class ServingMetrics:
         self.items = self._gauge("items", "Items on offer.", "version")
         self.index_items = self._gauge("index_items", "Vectors in an index.", "version", "source")
         self.index_recall = self._gauge("index_recall", "As it was measured.", "version", "source")
+        self.outside_up = self._gauge("outside_up", "1 if a store or an index answers.", "part", mode="livemin")
         self.refused = self._gauge("refused_updates", "That a version could not take.", "version")
         self.shadow_s = self._seconds("shadow_seconds", "Answers of the shadow.", "version")
         self.shadow_overlap = Histogram(
@@ -56,6 +59,7 @@ class ServingMetrics:
             buckets=_SHARES,
             registry=self.registry,
         )
+        self._stages: dict[tuple[str, str], Histogram] = {}  # looking up a label takes longer than counting
         self._drifts: dict[str, ScoreDrift] = {}
         self._known: dict[str, deque[bool]] = {}
         self._roles: set[tuple[str, str]] = set()
@@ -68,7 +72,9 @@ class ServingMetrics:
     def _seconds(self, name: str, what: str, *labels: str) -> Histogram:
         return Histogram(f"tamis_{name}", what, labels, buckets=_BUCKETS, registry=self.registry)
 
-    def _gauge(self, name: str, what: str, *labels: str, mode: Literal["livemax", "livesum"] = "livemax") -> Gauge:
+    def _gauge(
+        self, name: str, what: str, *labels: str, mode: Literal["livemax", "livesum", "livemin"] = "livemax"
+    ) -> Gauge:
         return Gauge(f"tamis_{name}", what, labels, registry=self.registry, multiprocess_mode=mode)
 
     def watch(self, version: str, drift: ScoreDrift) -> None:
@@ -78,7 +84,10 @@ class ServingMetrics:
     def answered(self, version: str, stage_ms: Mapping[str, float], degraded: str | None) -> None:
         """An answer went out."""
         for stage, ms in stage_ms.items():
-            self.stage_s.labels(stage, version).observe(ms / 1000)
+            key = (stage, version)
+            if key not in self._stages:
+                self._stages[key] = self.stage_s.labels(stage, version)
+            self._stages[key].observe(ms / 1000)
         if degraded is not None:
             self.degraded.labels(degraded, version).inc()
 
@@ -120,6 +129,7 @@ class ServingMetrics:
         for gone in self._drifts.keys() - served.versions.keys():
             self._drifts.pop(gone, None)
             self._known.pop(gone, None)
+            self._stages = {key: stage for key, stage in self._stages.items() if key[1] != gone}
 
     def _look_at_version(self, name: str, version: LiveVersion) -> None:
         self.items.labels(name).set(version.recommender.num_items)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tamis.errors import FormatError, SettingError
+from tamis.store.redis_store import without_password
 
 PREFIX = "TAMIS_"
 _LISTS = ("cors_origins",)
@@ -33,6 +34,15 @@ class ServingSettings(BaseModel):
     runtime: Annotated[
         str, Field(pattern="^(auto|onnx|torch)$", description="What runs the models; onnx where the bundle has it.")
     ] = "auto"
+    store: Annotated[
+        str | None, Field(description="Users' features: redis://HOST:PORT/0, feast:FOLDER; or the bundle's.")
+    ] = None
+    store_timeout_ms: Annotated[float, Field(gt=0, description="Then the bundle's features are taken.")] = 20.0
+    index: Annotated[str | None, Field(description="Items' vectors: qdrant://HOST:PORT; by default the bundle's.")] = (
+        None
+    )
+    index_timeout_ms: Annotated[float, Field(gt=0, description="Then answers do without these candidates.")] = 50.0
+    index_api_key: Annotated[str | None, Field(description="Of Qdrant.")] = None
     state: Annotated[str | None, Field(description="Folder for updates; 'none' takes no updates.")] = None
     max_updates_mb: Annotated[float | None, Field(gt=0, description="The most that updates may take.")] = None
     event_days: Annotated[float, Field(gt=0, description="Events older than this are dropped at the start.")] = 90.0
@@ -40,13 +50,16 @@ class ServingSettings(BaseModel):
     api_key: Annotated[str | None, Field(min_length=8, description="Asked of every request but the probes.")] = None
     page: Annotated[bool, Field(description="The page at /, and what only it asks for.")] = True
     cors_origins: Annotated[tuple[str, ...], Field(description="Web pages that may call, by origin.")] = ()
-    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Annotated[
+        str, Field(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    ] = "info"
     log_requests: Annotated[bool, Field(description="A line for each request.")] = True
     grace_s: Annotated[float, Field(ge=0, description="How long requests may take to end at a shutdown.")] = 10.0
 
     def shown(self) -> dict[str, Any]:
-        """The settings to print: the key is not among them."""
-        return {**self.model_dump(), "api_key": None if self.api_key is None else "***"}
+        """The settings to print: no key or password is among them."""
+        secrets = {name: "***" for name in ("api_key", "index_api_key") if getattr(self, name) is not None}
+        return {**self.model_dump(), **secrets, "store": None if self.store is None else without_password(self.store)}
 
 
 def read_settings(

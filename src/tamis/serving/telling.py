@@ -11,10 +11,13 @@ import polars as pl
 
 from tamis.errors import SettingError, TamisError, UnknownColumnError
 from tamis.recommender.candidates import Candidates
+from tamis.recommender.id_rows import Rows
 from tamis.recommender.recommender import Recommender
 from tamis.serving.answering import Answered
 from tamis.serving.asked_users import AskedUser
 from tamis.serving.live_version import LiveVersion
+
+_FEW = 100
 
 
 def lists_told(
@@ -52,28 +55,34 @@ def items_told(
     places = np.flatnonzero(rows >= 0)
     rows = rows[places]
     names = recommender.source_names
-    ids = recommender.catalogue.ids.gather(rows).to_list()
-    columns = {name: recommender.catalogue.columns[name].gather(rows).to_list() for name in show}
+    ids = _values(recommender.catalogue.ids, rows)
+    columns = {name: _values(recommender.catalogue.columns[name], rows) for name in show}
     features = _decoded(recommender, recommender.catalogue.features[rows]) if explain else None
-    ranking = None if lists.ranking is None else lists.ranking[query]
+    ranking = None if lists.ranking is None else lists.ranking[query, places].tolist()
+    scores, retrieval = lists.scores[query, places].tolist(), lists.retrieval[query, places].tolist()
+    sources = [_sources(names, bits) for bits in lists.found_by[query, places].tolist()]
     told = []
-    for number, (item, place) in enumerate(zip(ids, places.tolist(), strict=True)):
-        bits = int(lists.found_by[query, place])
+    for number, item in enumerate(ids):
         entry: dict[str, Any] = {
             "id": item,
             "rank": number + 1,
-            "score": _number(lists.scores[query, place]),
-            "retrieval_score": _number(lists.retrieval[query, place]),
-            "sources": [name for i, name in enumerate(names) if bits >> i & 1],
+            "score": _number(scores[number]),
+            "retrieval_score": _number(retrieval[number]),
+            "sources": sources[number],
         }
         if ranking is not None:
-            entry["ranking"] = dict(zip(recommender.targets, map(_number, ranking[place].tolist()), strict=True))
+            entry["ranking"] = dict(zip(recommender.targets, map(_number, ranking[number]), strict=True))
         if show:
             entry["columns"] = {name: plain(values[number]) for name, values in columns.items()}
         if features is not None:
             entry["features"] = {name: plain(values[number]) for name, values in features.items()}
         told.append(entry)
     return told
+
+
+def _values(column: pl.Series, rows: Rows) -> list[Any]:
+    """One by one where there are few: gathering costs more than ten of them."""
+    return [column[row] for row in rows.tolist()] if len(rows) <= _FEW else column.gather(rows).to_list()
 
 
 def check_show(recommender: Recommender, show: Sequence[str]) -> None:
@@ -145,6 +154,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _number(value: Any) -> float | None:
-    number = float(value)
+def _number(number: float) -> float | None:
     return number if math.isfinite(number) else None
+
+
+def _sources(names: Sequence[str], bits: int) -> list[str]:
+    return [name for i, name in enumerate(names) if bits >> i & 1]

@@ -43,6 +43,8 @@ def serve(path: str | Path, settings: ServingSettings) -> None:
         SettingError: the port is taken, or the folder for updates cannot be written.
     """
     set_up_logs(settings.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn, once it has ended in order, raises the signal again
+        signal.signal(number, lambda *_: sys.exit(0))
     folder = Path(path).expanduser().absolute()
     _check(folder, settings)
     _LOG.info("settings", extra={"path": str(folder), "settings": settings.shown()})
@@ -110,7 +112,17 @@ def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket
     os.environ |= {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
     with tempfile.TemporaryDirectory(prefix="tamis-metrics-") as shared:
         share_between_processes(Path(shared))
-        Multiprocess(_config("tamis.serving.workers:worker_app", settings, factory=True), [listening]).run()
+        _Workers(_config("tamis.serving.workers:worker_app", settings, factory=True), [listening]).run()
+
+
+class _Workers(Multiprocess):
+    """Workers, with which at the end the port is let go: whoever comes then is refused at once, and does not wait."""
+
+    def terminate_all(self) -> None:
+        """End them in order, and take no more."""
+        for one in self.sockets:
+            one.close()
+        super().terminate_all()
 
 
 def worker_app() -> Any:

@@ -127,3 +127,51 @@ def test_the_index_says_what_it_is() -> None:
 def test_neither_torch_nor_faiss_loads_with_the_package() -> None:
     code = "import sys, tamis.index; assert not {'torch', 'faiss'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_removed_rows_do_not_come_back_and_their_places_are_filled() -> None:
+    """Few removed rows are sorted out after the search, many are left out of it."""
+    generator = np.random.default_rng(3)
+    vectors = generator.normal(size=(3000, 8)).astype(np.float32)
+    queries = generator.normal(size=(3, 8)).astype(np.float32)
+    for count in (1, 200, 1500):
+        index = FaissIndex("ivf", target_recall=1.0).build(vectors, np.arange(3000))
+        gone = index.search(queries, 500).ids[0, :count] if count <= 500 else np.arange(count)
+        index.remove(gone)
+        index.upsert(vectors[:2] * 0.5, [0, 1])
+        scores = queries @ np.concatenate([vectors[:2] * 0.5, vectors[2:]]).T
+        scores[:, np.setdiff1d(gone, [0, 1])] = -np.inf
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :300]
+        found = index.search(queries, 300)
+        assert not np.isin(found.ids, np.setdiff1d(gone, [0, 1])).any()
+        assert np.mean([len(np.intersect1d(a, b)) / 300 for a, b in zip(found.ids, expected, strict=True)]) > 0.99
+        alone = [index.search(queries[[row]], 300).ids[0] for row in range(3)]
+        assert np.array_equal(found.ids, alone)
+
+
+def test_a_list_of_allowed_ids_that_comes_again_means_the_same_also_after_changes() -> None:
+    generator = np.random.default_rng(4)
+    vectors = generator.normal(size=(2000, 8)).astype(np.float32)
+    index = FaissIndex("ivf", target_recall=1.0).build(vectors, np.arange(2000))
+    allow = np.arange(0, 2000, 2)
+    allow.flags.writeable = False  # as the recommender's are
+    query = generator.normal(size=(1, 8)).astype(np.float32)
+    first = index.search(query, 20, allow=allow)
+    assert np.array_equal(index.search(query, 20, allow=allow).ids, first.ids) and (first.ids % 2 == 0).all()
+    best = first.ids[0, 0]
+    index.remove([best])
+    assert index.search(query, 19, allow=allow).ids[0].tolist() == first.ids[0, 1:].tolist()
+    index.upsert(vectors[[best]], [best])
+    assert index.search(query, 20, allow=allow).ids[0].tolist() == first.ids[0].tolist()
+    everything = np.arange(2000)
+    assert np.array_equal(index.search(query, 20, allow=everything).ids, index.search(query, 20).ids)
+
+
+def test_equal_scores_come_by_the_smaller_id_however_large_ids_are() -> None:
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 3, axis=0)
+    for offset in (0, 2**41):
+        ids = np.array([5, 3, 4, 2, 1, 0]) + offset
+        index = FaissIndex("flat").build(vectors, ids)
+        found = index.search([[1.0, 0.5], [0.5, 1.0]], 7)
+        assert (found.ids[:, :6] - offset).tolist() == [[3, 4, 5, 0, 1, 2], [0, 1, 2, 3, 4, 5]]
+        assert found.ids[:, 6].tolist() == [-1, -1]

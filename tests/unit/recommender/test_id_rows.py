@@ -33,3 +33,28 @@ def test_ids_that_python_orders_otherwise_are_found_too(times: int) -> None:
     days = [dt.date(2026, 1, 2), dt.date(2026, 1, 1)]
     asked = pl.Series([days[1], dt.date(2027, 1, 1), days[0]] * times)
     assert IdRows(pl.Series("id", days)).rows_of(asked).tolist() == [1, -1, 0] * times
+
+
+@pytest.mark.parametrize(("dtype", "values"), [(pl.Int64, st.integers(-50, 50)), (pl.String, TEXT)], ids=["int", "str"])
+@settings(deadline=None)
+@given(data=st.data())
+def test_more_ids_are_found_as_if_they_had_been_there_from_the_start(data, dtype, values) -> None:
+    ids = data.draw(st.lists(values, unique=True, max_size=40))
+    border = data.draw(st.integers(0, len(ids)))
+    before, more = (pl.Series("id", part, dtype=dtype) for part in (ids[:border], ids[border:]))
+    longer = IdRows(before).with_more(more)
+    assert longer.ids.to_list() == ids and len(longer) == len(ids)
+    asked = [*ids, *data.draw(st.lists(values, max_size=9))]
+    assert longer.rows_of(pl.Series("id", asked, dtype=dtype)).tolist() == by_hand(ids, asked)
+    assert [longer.row_of(one) for one in asked] == by_hand(ids, asked)
+
+
+def test_many_more_texts_at_once() -> None:
+    longer = IdRows(pl.Series(["m", "c"])).with_more(pl.Series([f"{n:03}" for n in range(300)]))
+    assert [longer.row_of(one) for one in ("m", "c", "000", "299", "300", None)] == [0, 1, 2, 301, -1, -1]
+
+
+def test_one_id_of_a_kind_that_python_orders_otherwise() -> None:
+    sizes = IdRows(pl.Series("id", ["s", "m", "l"], dtype=pl.Enum(["s", "m", "l"])))
+    assert [sizes.row_of(one) for one in ("l", "m", None)] == [2, 1, -1]
+    assert IdRows(pl.Series("id", [], dtype=pl.Int64)).row_of(1) == -1

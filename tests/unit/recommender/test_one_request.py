@@ -6,6 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tamis import Dataset, Recommender
+from tamis.errors import DataError, UnknownColumnError
 from tamis.models.tower_rows import encode_rows
 from two_stage_world import NUM_USERS, fitted, two_stages
 
@@ -43,3 +44,23 @@ def test_a_frame_is_encoded_as_a_dataset_of_it_is() -> None:
         for size in (1, 7, 50):
             direct = np.concatenate([encoder.encode(part).numpy() for part in frame.iter_slices(size)])
             np.testing.assert_allclose(direct, loaded, rtol=1e-5, atol=1e-6)
+
+
+def test_the_query_of_one_user_is_that_of_a_list_of_one(recommender: Recommender) -> None:
+    for user in ("u3", "nobody", None):
+        for context in (None, {"hour": 20}, {"hour": 20}, {"hour": 20.0}, {"hour": None}):
+            alone, listed = recommender.query_of(user, context), recommender.queries([user], context)
+            assert alone.users.tolist() == listed.users.tolist()
+            assert alone.has_features.tolist() == listed.has_features.tolist()
+            assert_frame_equal(alone.features, listed.features)
+            assert [one.tolist() for one in alone.seen] == [one.tolist() for one in listed.seen]
+
+
+def test_a_context_that_cannot_be_is_refused_each_time(recommender: Recommender) -> None:
+    for _ in range(2):
+        with pytest.raises(DataError, match="'hour' got 'noon'"):
+            recommender.query_of("u1", {"hour": "noon"})
+        with pytest.raises(DataError, match="'hour' got"):
+            recommender.query_of("u1", {"hour": [1, 2]})  # a list cannot be looked up
+        with pytest.raises(UnknownColumnError, match="Did you mean 'hour'"):
+            recommender.query_of("u1", {"hours": 3})

@@ -144,7 +144,7 @@ def test_without_onnxruntime_the_extra_is_named(bundle: Path, monkeypatch: pytes
 
 
 def test_a_session_uses_one_thread(bundle: Path) -> None:
-    options = ExportedRanker(bundle / "ranker")._graph._session.get_session_options()  # type: ignore[union-attr]
+    options = ExportedRanker(bundle / "ranker").graph._session.get_session_options()  # type: ignore[union-attr]
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 

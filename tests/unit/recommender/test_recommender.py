@@ -171,11 +171,11 @@ def test_a_changed_missing_newer_or_foreign_folder_is_refused(recommender: Recom
     with pytest.raises(FormatError, match="it holds 'model', not 'recommender'"):
         Recommender.load(folder)
     write_json(folder / "manifest.json", manifest)
-    (folder / "users.parquet").write_bytes(b"other")
-    with pytest.raises(FormatError, match=r"users.parquet: its content changed since it was saved"):
+    (folder / "users.arrow").write_bytes(b"other")
+    with pytest.raises(FormatError, match=r"users.arrow: its content changed since it was saved"):
         Recommender.load(folder)
-    (folder / "users.parquet").unlink()
-    with pytest.raises(FormatError, match=r"users.parquet: the file is missing from the saved recommender"):
+    (folder / "users.arrow").unlink()
+    with pytest.raises(FormatError, match=r"users.arrow: the file is missing from the saved recommender"):
         Recommender.load(folder)
 
 
@@ -199,4 +199,4 @@ def test_loading_runs_no_code_of_the_folder(recommender: Recommender, tmp_path: 
     with pytest.raises(FormatError, match=r"os\.system"):
         Recommender.load(folder)
     endings = {file.suffix for file in folder.rglob("*") if file.is_file()}
-    assert endings <= {".json", ".parquet", ".safetensors", ".npy"}
+    assert endings <= {".json", ".parquet", ".arrow", ".safetensors", ".npy"}

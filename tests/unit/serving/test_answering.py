@@ -9,8 +9,9 @@ import pytest
 from serving_world import NEW_ITEM, bundle
 from tamis import ItemItem, SimilarItems
 from tamis.errors import SettingError, UnknownColumnError, UnknownNameError
-from tamis.serving.answering import FEWER, POPULARITY, RETRIEVAL, Question, answer
+from tamis.serving.answering import Question, answer
 from tamis.serving.asked_users import AskedUser
+from tamis.serving.degradation import FEWER, POPULARITY, RETRIEVAL
 from tamis.serving.live_version import LiveVersion
 from tamis.serving.own_candidates import rank_own
 from tamis.serving.similar import similar_lists

@@ -46,8 +46,8 @@ def test_what_is_no_bundle_or_was_changed_is_not_published(tmp_path: Path) -> No
     place = PublishedPlace(tmp_path / "place")
     first = place.publish(bundle()).current
     damaged = shutil.copytree(bundle(), tmp_path / "damaged")
-    (damaged / "users.parquet").write_bytes(b"something else")
-    with pytest.raises(FormatError, match=r"users\.parquet: its content changed"):
+    (damaged / "users.arrow").write_bytes(b"something else")
+    with pytest.raises(FormatError, match=r"users\.arrow: its content changed"):
         place.publish(damaged)
     with pytest.raises(FormatError, match=r"nothing"):
         place.publish(tmp_path / "nothing")

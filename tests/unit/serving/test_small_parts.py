@@ -54,8 +54,18 @@ def test_an_estimate_follows_slowly_and_one_hold_up_counts_little() -> None:
     assert estimate.ms == 2.0
     estimate.add(1000.0)  # at most three times the mean counts: 2 + 0.1 * (6 - 2)
     assert estimate.ms == pytest.approx(2.4)
+    estimate.add(1000.0)
+    assert estimate.ms == pytest.approx(2.88)
+    estimate.add(500.0)  # the third in a row is no accident
+    assert estimate.ms == 500.0
     estimate.skipped()
-    assert estimate.ms == pytest.approx(2.16)
+    assert estimate.ms == pytest.approx(485.0)
+    estimate.add(3.0)  # what looking again finds counts in full
+    assert estimate.ms == 3.0
+    estimate.add(5.0)
+    assert estimate.ms == pytest.approx(3.6)  # 3 + 0.3 * 2
+    estimate.add(1.6)
+    assert estimate.ms == pytest.approx(3.4)  # 3.6 - 0.1 * 2
 
 
 def test_what_can_be_afforded_is_the_time_left_by_the_time_a_pair_takes() -> None:

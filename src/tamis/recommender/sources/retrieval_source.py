@@ -73,6 +73,10 @@ class Retrieval(Source):
             raise NotFittedError(f"{self.name}: there is no index yet. Call Recommender.fit first.")
         return self._index
 
+    @index.setter
+    def index(self, index: Index) -> None:
+        self._index = index
+
     @property
     def query_columns(self) -> Sequence[str]:
         """What the query tower reads."""
