@@ -32,7 +32,10 @@ class Judge:
     def __call__(self, number: int, status: int, body: bytes) -> None:
         if status != 200:
             return
-        for one in json.loads(body)["results"]:
+        told = json.loads(body)
+        if told["degraded"] is not None:  # made simpler for lack of time, so it may say something else
+            return
+        for one in told["results"]:
             self.seen[one["version"]] += 1
             self.mixed += [item["id"] for item in one["items"]] != self.expected[one["version"]][one["user"]]
 

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from tamis.errors import DataError, SettingError, UnknownNameError
 from tamis.folders import saving
 from tamis.index.exact import VERSION, aligned, check_index_kind, search_exactly
+from tamis.index.faiss_lists import empty_lists, first_kept, in_order, is_unwanted
 from tamis.index.faiss_structure import KINDS, Structure
 from tamis.index.protocol import (
     NO_ID,
-    NO_SCORE,
     Ids,
     SearchResult,
     Vectors,
@@ -35,7 +35,6 @@ _FEW_REMOVED = 1000  # rows that are sorted out after the search, which is faste
 _FETCHED_FOR_REMOVED = 50
 _MASKS = 8
 _LONGEST_TABLE = 4
-_LARGEST_SHORT_ID = 2**40
 
 
 class FaissIndex:
@@ -153,7 +152,7 @@ class FaissIndex:
         if allowed is not None and num_allowed < max(k, _SCAN_BELOW * len(self._id_of_row)):
             return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
         if num_allowed == 0 or len(matrix) == 0:
-            return _empty_lists(len(matrix), k)
+            return empty_lists(len(matrix), k)
         unwanted = None if excluded is None else [self._rows_of(ids) for ids in excluded]
         return self._search(structure, matrix, k, unwanted, allowed, num_allowed)
 
@@ -175,8 +174,8 @@ class FaissIndex:
         scores, rows = structure.search(queries, fetched, effort=effort, allowed=allowed)
         keep = (rows >= 0) & self._is_allowed(rows, allowed)
         if more:
-            keep &= ~_is_unwanted(rows, unwanted, len(self._id_of_row))
-        lists, row_lists = _first_kept(scores, rows, keep, k)
+            keep &= ~is_unwanted(rows, unwanted, len(self._id_of_row))
+        lists, row_lists = first_kept(scores, rows, keep, k)
         for row in np.flatnonzero((keep.sum(1) < min(k, num_allowed)) | (lengths > more)):
             lists[row], row_lists[row] = self._search_all(structure, queries[[row]], k, unwanted[row], allowed)
         return self._result(lists, row_lists)
@@ -192,7 +191,7 @@ class FaissIndex:
         free = (self._id_of_row != NO_ID) if allowed is None else allowed.copy()
         free[unwanted] = False
         scores, rows = structure.search_all(query, k, allowed=free)
-        lists, row_lists = _first_kept(scores, rows, (rows >= 0) & free[rows], k)
+        lists, row_lists = first_kept(scores, rows, (rows >= 0) & free[rows], k)
         return lists[0], row_lists[0]
 
     def _scan(
@@ -296,9 +295,8 @@ class FaissIndex:
         mask[self._rows[rows_of(self._ids, as_ids(allow, where="FaissIndex.search"))]] = True
         is_all = np.count_nonzero(mask) == len(self)
         found = self._allowed_rows(None) if is_all else mask
-        if (
-            isinstance(allow, np.ndarray) and not allow.flags.writeable
-        ):  # nobody changes it, and the next request has it
+        if isinstance(allow, np.ndarray) and not allow.flags.writeable:
+            # nobody changes it, and the next request has it too
             self._masks = [(allow, found), *self._masks[: _MASKS - 1]]
         return found
 
@@ -311,48 +309,4 @@ class FaissIndex:
     def _result(self, scores: Vectors, rows: Ids) -> SearchResult:
         """Lists of ids, equal scores by the smaller id."""
         ids = np.where(rows >= 0, self._id_of_row[rows], NO_ID)
-        is_next = scores[:, 1:] < scores[:, :-1]
-        if is_next.all():  # no two are equal
-            return SearchResult(scores, ids)
-        # equal scores have one number, and numbers and ids sort as one: faster than sorting by both
-        number = np.zeros(ids.shape, np.int64)
-        np.cumsum(is_next, axis=1, out=number[:, 1:])
-        if self._ids[-1] < _LARGEST_SHORT_ID:
-            order = np.argsort(number * _LARGEST_SHORT_ID + ids, axis=1, kind="stable")
-        else:
-            order = np.lexsort((ids, number), axis=1)
-        query = np.arange(len(ids))[:, None]
-        return SearchResult(scores, ids[query, order])  # scores are in order already
-
-
-def _is_unwanted(rows: Ids, unwanted: list[Ids], num_rows: int) -> NDArray[np.bool_]:
-    if len(rows) == 1 and len(unwanted[0]):
-        own = np.sort(unwanted[0])
-        found: NDArray[np.bool_] = own[np.searchsorted(own, rows).clip(max=len(own) - 1)] == rows
-        return found
-    query = np.repeat(np.arange(len(unwanted)), [len(own) for own in unwanted])
-    keys = query * num_rows + np.concatenate(unwanted)
-    return np.isin(np.arange(len(rows))[:, None] * num_rows + rows, keys)
-
-
-def _first_kept(scores: Vectors, rows: Ids, keep: NDArray[np.bool_], k: int) -> tuple[Vectors, Ids]:
-    """The first `k` kept places of each list, filled up with -inf and -1."""
-    if len(rows) == 1:  # what a server is asked
-        first = np.flatnonzero(keep[0])[:k]
-        missing = ((0, 0), (0, k - len(first)))
-        one, own = scores[:, first], rows[:, first]
-        return (
-            np.pad(one, missing, constant_values=NO_SCORE) if len(first) < k else one,
-            np.pad(own, missing, constant_values=NO_ID) if len(first) < k else own,
-        )
-    order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(keep, order, 1)
-    found = np.where(kept, np.take_along_axis(scores, order, 1), np.float32(NO_SCORE))
-    missing = ((0, 0), (0, k - order.shape[1]))
-    lists = np.where(kept, np.take_along_axis(rows, order, 1), NO_ID)
-    return np.pad(found, missing, constant_values=NO_SCORE), np.pad(lists, missing, constant_values=NO_ID)
-
-
-def _empty_lists(num_queries: int, k: int) -> SearchResult:
-    scores = np.full((num_queries, k), NO_SCORE, np.float32)
-    return SearchResult(scores, np.full((num_queries, k), NO_ID, np.int64))
+        return SearchResult(scores, in_order(scores, ids))

@@ -138,7 +138,7 @@ class Requests:
         return Queries(users, features, has_features, self.interactions.history(users))
 
     def of_one(self, user: Any, context: Mapping[str, Any] | None) -> Queries:
-        """The query of one user by raw id, in the kind that ids have: what servers are asked most, without frames between.
+        """The query of one user by raw id, in the kind that ids have: what servers are asked most.
 
         Raises:
             SettingError: a context that is missing.
