@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 RETRIEVAL = "retrieval"  # among targets: the score that the sources gave
+_LARGEST_EXPONENT = 80.0  # float32 ends at 88
 _TINY = 1e-30  # stands for 0, which has no logarithm
 _HOTTEST = 1e30  # what noise may be multiplied with and stay in 32 bits
 
@@ -61,7 +62,8 @@ class Weighted(Ordering):
         weights: weight by target; targets that are not named do not count.
         how: `"sum"` of weight * prediction, or `"product"` of prediction ** weight, in which a target near 0 cannot be
             made up for by another; it needs predictions of 0 or more, probabilities say. A retrieval score, which may
-            be negative, enters a product by its exponential.
+            be negative, enters a product by its exponential. Products too large for a number are made smaller by one
+            factor for all of a request.
 
     Raises:
         SettingError: no weights, one that is not finite, all 0, or no such `how`.
@@ -105,7 +107,9 @@ class Weighted(Ordering):
         for target, weight in self.weights.items():
             if target in situation.targets:
                 scores = scores + weight * self._terms(predictions[:, :, list(situation.targets).index(target)])
-        scores = np.exp(scores) if self.how == "product" else scores
+        if self.how == "product":  # scaled down within a request where no number could hold it
+            largest = np.fmax.reduce(scores, axis=1, keepdims=True, initial=_LARGEST_EXPONENT)
+            scores = np.exp(scores - (largest - _LARGEST_EXPONENT))
         return sorted_by(candidates, _or_retrieval(scores, candidates))
 
     def _of_retrieval(self, candidates: Candidates, targets: Sequence[str]) -> NDArray[np.float64]:

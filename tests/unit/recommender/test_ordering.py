@@ -117,6 +117,18 @@ def test_the_retrieval_score_can_be_weighed_like_a_target() -> None:
     assert multiplied.scores[0].tolist() == pytest.approx([0.1 * math.exp(0.8), 0.3 * math.exp(-0.4), -np.inf])
 
 
+def test_a_product_of_large_powers_still_orders() -> None:
+    clicks = [[[0.5], [0.5], [0.5]], [[0.5], [0.5], [0.5]]]
+    asked = candidates([[0, 1, 2], [3, 4, 5]], [[0.900, 0.901, 0.902], [0.001, 0.003, 0.002]], clicks)
+    ordering = Weighted({"click": 1.0, "retrieval": 1000.0}, how="product")
+    found = ordering.order(asked, at(catalogue(), targets=["click"]))
+    assert found.items.tolist() == [[2, 1, 0], [4, 5, 3]]
+    assert found.scores[0].tolist() == pytest.approx(
+        [math.exp(80 - x) for x in (0, 1, 2)], rel=1e-3
+    )  # exp(902) is none
+    assert found.scores[1].tolist() == pytest.approx([0.5 * math.exp(x) for x in (3, 2, 1)], rel=1e-4)
+
+
 def test_a_target_named_retrieval_is_the_target() -> None:
     asked = candidates([[0, 1]], [[2, 1]], [[[0.1], [0.9]]])
     found = Weighted({"retrieval": 1.0}).order(asked, at(catalogue(), targets=["retrieval"]))
