@@ -310,9 +310,15 @@ class RankingModel(ScoringModel, NetworkModel):
     def activated(self, logits: Tensor) -> Tensor:
         """Probabilities, amounts, or scores as they are, of the network's logits [batch, targets]."""
         logits, is_binary = logits.float(), [kind == BINARY for kind in self.objectives.values()]
+        chances = _exported_sigmoid(logits) if torch.compiler.is_exporting() else logits.sigmoid()
         if all(is_binary):
-            return logits.sigmoid()
-        return torch.where(torch.tensor(is_binary, device=logits.device), logits.sigmoid(), logits)
+            return chances
+        return torch.where(torch.tensor(is_binary, device=logits.device), chances, logits)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.input_schema)} inputs, targets {self.targets})"
+
+
+def _exported_sigmoid(logits: Tensor) -> Tensor:
+    """ONNX Runtime's own gives 0 for all logits under -18: small chances would lose their order."""
+    return 1 / (1 + torch.exp(-logits))

@@ -84,6 +84,21 @@ def test_one_query_beside_any_number_of_candidates_scores_as_in_torch(
         assert np.allclose(found, scorer.score(query, np.array(rows)), atol=1e-5)
 
 
+def test_small_chances_keep_their_order(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = MODELS["DLRM"]()
+    with torch.no_grad():
+        model.network.heads.linear.bias.fill_(-40.0)
+    session = onnxruntime.InferenceSession(export_ranker(model, QUERY, tmp_path / "ranker.onnx"))
+    query, rows = {"user_id": 11, "age": 0.25, "seen": [3]}, list(range(50))
+    taken = {one.name for one in session.get_inputs()}
+    (found,) = session.run(None, {name: one for name, one in inputs(query, ITEMS[rows]).items() if name in taken})
+    expected = CandidateScorer(model, ITEMS, QUERY).score(query, np.array(rows))
+    assert 0 < expected.max() < 1e-8
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_a_column_of_the_query_that_is_no_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownColumnError, match=r"to_onnx: the data has no column 'user'"):
         export_ranker(MODELS["DLRM"](), ["user"], tmp_path / "r.onnx")
