@@ -69,6 +69,11 @@ def text_of(page: Chromium, name: str) -> str:
     return str(page.run(f"document.getElementById({name!r}).innerText"))
 
 
+def says(page: Chromium, name: str, words: str) -> None:
+    """Wait until an element holds these words."""
+    page.wait_for(f"document.getElementById({name!r}).innerText.includes({json.dumps(words)})")
+
+
 def test_a_user_gets_a_list_with_titles_scores_and_times_beside_a_history(
     page: Chromium, served: ServerProcess
 ) -> None:
@@ -76,19 +81,19 @@ def test_a_user_gets_a_list_with_titles_scores_and_times_beside_a_history(
     wanted = served.call("POST", "/v1/recommend", {"users": ["u2"], "show": ["title"]}).json["results"][0]
     titles = [item["columns"]["title"] for item in wanted["items"]]
     page.wait_for(f"JSON.stringify({TITLES}) == JSON.stringify({json.dumps(titles)})")
-    shown = text_of(page, "lists")
     for words in (wanted["version"], "retrieval", "features", "ordering", " ms", "SeenItems() takes out"):
-        assert words in shown
+        says(page, "lists", words)
     met = served.call("GET", "/v1/history?user=u2&show=title").json
-    assert f"{met['num_items']} items, latest first" in text_of(page, "history")
+    says(page, "history", f"{met['num_items']} items, latest first")
+    says(page, "history-items", met["items"][0]["columns"]["title"])
     assert met["items"][0]["columns"]["title"] in text_of(page, "history-items").splitlines()[0]
 
 
 def test_somebody_unknown_gets_what_is_popular_and_is_told_so(page: Chromium) -> None:
     ask_for(page, "user", "nobody we know")
     page.wait_for("document.getElementById('lists').innerText.includes('The user is not known')")
-    assert "found by popular" in text_of(page, "lists")  # whichever version it is
-    assert "not known" in text_of(page, "history-facts")
+    says(page, "lists", "found by popular")  # whichever version it is
+    says(page, "history-facts", "not known")
 
 
 def test_a_filter_changes_the_list_and_a_wrong_one_is_told_in_its_place(page: Chromium) -> None:
@@ -103,7 +108,7 @@ def test_a_filter_changes_the_list_and_a_wrong_one_is_told_in_its_place(page: Ch
     assert "^" in page.wait_for("document.getElementById('filter-error').textContent.includes('^') && '^'")
     ask_for(page, "filter", "price < 0")
     page.wait_for("document.getElementById('lists').innerText.includes('No items: ')")
-    assert text_of(page, "filter-error") == ""
+    page.wait_for("document.getElementById('filter-error').textContent == ''")
 
 
 def test_a_filter_to_try_is_switched_on_and_off(page: Chromium) -> None:
@@ -137,7 +142,7 @@ def test_two_versions_stand_side_by_side(page: Chromium, served: ServerProcess) 
     page.wait_for("document.querySelectorAll('.list').length == 2")
     heads = page.run("[...document.querySelectorAll('.list h2')].map(one => one.firstChild.textContent)")
     assert heads == names
-    assert "items are in both lists" in text_of(page, "overlap")
+    says(page, "overlap", "items are in both lists")
 
 
 def test_the_keyboard_alone_is_enough(page: Chromium) -> None:
@@ -167,12 +172,12 @@ def test_the_tab_of_metrics_fills_and_goes_on(page: Chromium, served: ServerProc
     tables = "document.getElementById('tables').innerText"
     page.wait_for(f"{tables}.includes('/v1/recommend') && {tables}.includes('retrieval')")
     for version in served.call("GET", "/v1/versions").json["versions"]:
-        assert version["name"] in page.run(tables)
+        page.wait_for(f"{tables}.includes({version['name']!r})")
     row = "[...document.querySelectorAll('#tables th[scope=row]')].find(one => one.textContent == '/v1/rank')"
     assert served.call("POST", "/v1/rank", {"user": "u1", "items": [1, 2]}).status == 200
     page.wait_for(f"{row} && Number({row}.nextElementSibling.textContent) >= 1")
     assert "ms" in page.run(f"{row}.parentElement.innerText")
-    assert "“Now” is the last" in text_of(page, "metrics-state")
+    says(page, "metrics-state", "“Now” is the last")
 
 
 def test_percentiles_are_read_off_the_buckets_by_straight_lines(page: Chromium) -> None:
@@ -199,7 +204,7 @@ def test_a_server_that_wants_a_key_is_given_it_on_the_page(chromium: Chromium, t
     environment = {"TAMIS_API_KEY": "a key of ours"}
     with server(light_bundle(), "--state", str(tmp_path), environment=environment) as process:
         opened(chromium, process, "!document.getElementById('key-form').hidden")
-        assert "Give the key of this server" in text_of(chromium, "serving")
+        says(chromium, "serving", "Give the key of this server")
         chromium.type("a key of ours")
         chromium.press("Enter")
         chromium.wait_for(f"{TITLES}.length")
