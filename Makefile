@@ -78,4 +78,4 @@ docs: .venv/dev
 	$(BIN)/python examples/make_notebook.py
 
 clean:
-	rm -rf .venv .venv-triton .mypy_cache .ruff_cache .pytest_cache tamis-demo
+	rm -rf .venv .venv-triton .venv-feast .mypy_cache .ruff_cache .pytest_cache tamis-demo

@@ -126,6 +126,7 @@ def steady(
         "swap_every_s": swap_s,
         "swap_p50_s": round(sorted(took)[len(took) // 2], 2) if took else None,
         "errors": found["errors"],
+        "first_errors": found["first_errors"],
         "mixed_answers": judge.mixed,
         "degraded": found["degraded"],
         "versions_seen": len(judge.seen),

@@ -72,5 +72,5 @@ def words(rows: list[Row]) -> str:
         f"(recall@100 {row['models_alone']['recall_at_100']}), server and load generator on the same {row['cores']} "
         "cores, made-up data. Latency counts from when a request was due. The models alone: tower, index and ranker "
         f"called in {row['cores']} threads of one process, without a server. The naive server is FastAPI with the same "
-        "models in torch and look-ups in pandas (`benchmarks/naive_server.py`)."
+        "models in torch, an exact search and look-ups in pandas, in one process (`benchmarks/naive_server.py`)."
     )

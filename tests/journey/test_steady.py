@@ -1,6 +1,6 @@
 """Steady load with versions swapped meanwhile: no error, no mixed answer, no growing memory.
 
-Twenty seconds; `TAMIS_STEADY_S=300` makes it five minutes, `benchmarks/bench_serving_steady.py` half an hour.
+Twenty seconds; `TAMIS_STEADY_S=300` makes it five minutes, `benchmarks/bench_serving.py --steady 30` is half an hour.
 """
 
 from __future__ import annotations

@@ -267,9 +267,7 @@ class FaissIndex:
     def _remember_ids(self) -> None:
         """The ids that can be found, ascending, and their rows."""
         rows = np.flatnonzero(self._id_of_row != NO_ID)
-        order = np.argsort(
-            self._id_of_row[rows], kind="stable"
-        )  # they are nearly in order, which this sort makes use of
+        order = np.argsort(self._id_of_row[rows], kind="stable")  # quick, as they are nearly in order
         self._rows = rows[order]
         self._ids = self._id_of_row[self._rows]
         self._row_of_id: Ids | None = None  # a table, where it is not much longer than the ids are many

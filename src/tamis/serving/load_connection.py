@@ -47,6 +47,16 @@ class Connection:
         """Whether a part of the request did not fit into the socket yet."""
         return len(self._unsent) > 0
 
+    @property
+    def was_closed(self) -> bool:
+        """Whether the server has let go of it since its last answer, as servers do with connections that lie idle."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:  # open, and nothing to read
+            return False
+        except OSError:
+            return True
+
     def send(self, request: bytes) -> None:
         """Send a request, or as much of it as goes at once; `send_more` sends the rest."""
         self._start_anew()

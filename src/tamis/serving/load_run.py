@@ -135,6 +135,9 @@ class LoadRun:
 
     def _send_waiting(self) -> None:
         while self._waiting and (self._free or len(self._busy) < self._most):
+            if self._free and self._free[-1].was_closed:
+                self._free.pop().close()
+                continue
             number = self._waiting[0]
             was_free = bool(self._free)
             try:

@@ -124,6 +124,22 @@ def test_an_answer_may_come_in_pieces_and_a_connection_may_be_closed() -> None:
     assert sorted(found.status.tolist()) == [200, 200, 200, 429, 429, 429]
 
 
+def test_a_connection_that_the_server_closed_while_it_lay_idle_is_not_used_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def one_answer_each() -> None:  # without saying that the connection ends with it
+            for _ in range(2):
+                with listening.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(OK)
+
+        thread = threading.Thread(target=one_answer_each, daemon=True)
+        thread.start()
+        found = run(listening.getsockname(), [0.0, 0.2], timeout_s=2.0)
+        thread.join(timeout=5)
+    assert found.status.tolist() == [200, 200], found.errors
+
+
 def test_no_answer_a_broken_one_and_a_late_one_are_told_apart() -> None:
     def answer(number: int) -> bytes | None:
         if number == 1:
