@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,8 @@ except ImportError:  # Windows: leftovers of killed writers stay
 MANIFEST = "manifest.json"
 _BESIDE_DATA = {"schema.json", "counts.json"}  # what our writers of data put beside parquet
 _LEFTOVER_AGE_S = 60
+_MOST_CHECKSUMS = 1024  # of files that were read once: those of some ten bundles
+_SURE_AFTER_S = 0.1  # sooner a file may change once more within the same tick of its times
 
 
 @contextmanager
@@ -184,6 +187,8 @@ def _check_is_no_data(target: Path) -> None:
 def read_manifest(path: str | Path, *, kind: str, version: int) -> dict[str, Any]:
     """The manifest of a saved folder, after its kind, version and every checksum were found right.
 
+    A file that this process has read before, and that was not touched since, is not read again.
+
     Raises:
         FormatError: no folder, no manifest, another kind, a newer version, a missing or changed file.
     """
@@ -215,8 +220,23 @@ def _check(file: Path, checksum: str, kind: str) -> None:
 
 
 def _checksum(file: Path) -> str:
+    """The checksum of what the file holds now; see `read_manifest`."""
+    stamp = file.stat()
+    if time.time() - max(stamp.st_mtime, stamp.st_ctime) <= _SURE_AFTER_S:
+        return _read_checksum(file)
+    # the second time changes with every write, and unlike the first one nobody can set it
+    times = (stamp.st_mtime_ns, stamp.st_ctime_ns)
+    return _known_checksum(file.absolute(), (stamp.st_dev, stamp.st_ino, stamp.st_size, *times))
+
+
+def _read_checksum(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=_MOST_CHECKSUMS)
+def _known_checksum(file: Path, stamp: tuple[int, ...]) -> str:
+    return _read_checksum(file)
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -1,6 +1,7 @@
 """What every index promises, whatever its kind."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -136,6 +137,31 @@ def test_a_saved_index_is_the_same_index(index, tmp_path) -> None:
     expected, found = index.search(QUERIES, 20), loaded.search(QUERIES, 20)
     assert np.array_equal(found.ids, expected.ids)
     assert np.array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("ids", [IDS, np.arange(NUM)], ids=["any", "rows"])
+@pytest.mark.parametrize("kind", [one for one in KINDS if one != "qdrant"])
+def test_a_loaded_index_changes_as_the_one_that_was_saved_and_its_files_do_not(kind, ids, tmp_path) -> None:
+    """What lies in files is mapped into memory, for all who load them; whoever changes it needs an own copy."""
+    built = build_index(VECTORS, ids, kind=kind, k=20, target_recall=0.9, queries=QUERIES)
+    built.save(tmp_path / "index")
+    loaded, other = load_index(tmp_path / "index"), load_index(tmp_path / "index")
+    before = other.search(QUERIES, 20)
+    shutil.rmtree(tmp_path / "index")
+    for step in range(3):
+        new = 10**6 + step
+        for one in (built, loaded):
+            one.remove(ids[3 * step : 3 * step + 2])
+            one.upsert(VECTORS[step : step + 2], [new, ids[100 + step]])
+        expected, found = built.search(QUERIES, 20), loaded.search(QUERIES, 20)
+        assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.scores, expected.scores)
+        assert np.array_equal(loaded.ids, built.ids)
+    loaded.save(tmp_path / "again")
+    again = load_index(tmp_path / "again").search(QUERIES, 20)
+    assert np.array_equal(again.ids, expected.ids) and np.array_equal(again.scores, expected.scores)
+    after = other.search(QUERIES, 20)
+    assert np.array_equal(after.ids, before.ids) and np.array_equal(after.scores, before.scores)
+    assert len(other) == NUM
 
 
 def test_the_same_seed_gives_the_same_index(index) -> None:

@@ -117,6 +117,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_others_answer(tmp_path: Path
         time.sleep(0.2)  # the other worker follows within a tenth of a second
         for _ in range(20):  # whichever worker it reaches
             assert process.call("POST", "/v1/rank", {"items": [1000]}).json["unknown_items"] == []
+        time.sleep(1.5)  # what a worker counts is where others find it within a second
         os.kill(first, signal.SIGKILL)
         for _ in range(20):
             assert process.call("POST", "/v1/recommend", {"users": ["u1"], "k": 3}).status == 200

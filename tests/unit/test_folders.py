@@ -1,4 +1,6 @@
+import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,48 @@ def test_a_schema_beside_raw_data_does_not_make_the_folder_ours(tmp_path: Path) 
     with pytest.raises(FormatError, match=r"the folder holds 'events.csv', which is no data of ours"), new_folder(raw):
         pass
     assert sorted(file.name for file in raw.iterdir()) == ["events.csv", "rows.parquet", "schema.json"]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were just written are some seconds old."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 5)
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_is_read_once_as_long_as_nobody_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "m", "some text")
+    digest, read = hashlib.file_digest, []
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, how: read.append(file.name) or digest(file, how))
+    for _ in range(3):
+        read_manifest(tmp_path / "m", kind="model", version=1)
+    assert read == [str(tmp_path / "m" / "weights.txt")]
+
+
+@pytest.mark.usefixtures("later")
+def test_another_content_of_the_same_size_is_found_whatever_its_time_says(tmp_path: Path) -> None:
+    file = tmp_path / "m" / "weights.txt"
+    write_model(tmp_path / "m", "some text")
+    read_manifest(tmp_path / "m", kind="model", version=1)
+    before = file.stat()
+    for content in ("same text", "next text"):
+        file.write_text(content)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with pytest.raises(FormatError, match=r"weights.txt: its content changed since it was saved"):
+            read_manifest(tmp_path / "m", kind="model", version=1)
+    file.write_text("some text")
+    read_manifest(tmp_path / "m", kind="model", version=1)
+
+
+def test_a_file_that_was_just_written_is_read_each_time(tmp_path: Path) -> None:
+    """Two changes within a tick of the clock leave the same times."""
+    file = tmp_path / "m" / "weights.txt"
+    write_model(tmp_path / "m", "some text")
+    for content in ("same text", "some text") * 20:
+        file.write_text(content)
+        if content == "some text":
+            read_manifest(tmp_path / "m", kind="model", version=1)
+        else:
+            with pytest.raises(FormatError, match=r"weights.txt: its content changed since it was saved"):
+                read_manifest(tmp_path / "m", kind="model", version=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from tamis.errors import DataError, SettingError, UnknownNameError
 from tamis.folders import saving
 from tamis.index.exact import VERSION, aligned, check_index_kind, search_exactly
-from tamis.index.faiss_lists import empty_lists, first_kept, in_order, is_unwanted
+from tamis.index.faiss_lists import empty_lists, first_kept, in_order, is_among, is_unwanted
 from tamis.index.faiss_structure import KINDS, Structure
 from tamis.index.protocol import (
     NO_ID,
@@ -26,6 +27,7 @@ from tamis.index.protocol import (
     as_ids,
     as_vectors,
     check_search,
+    pad_lists,
     rows_of,
 )
 from tamis.index.tuning import tune
@@ -144,8 +146,8 @@ class FaissIndex:
             DataError: queries of another width, or not finite.
         """
         structure = self._built("FaissIndex.search")
-        check_search(k, self.dim, where="FaissIndex.search")
-        matrix = as_vectors(queries, where="FaissIndex.search", what="query", dim=self.dim)
+        dim = check_search(k, structure.dim, where="FaissIndex.search")
+        matrix = as_vectors(queries, where="FaissIndex.search", what="query", dim=dim)
         excluded = as_exclusions(exclude, len(matrix), where="FaissIndex.search")
         allowed = self._allowed_rows(allow)
         num_allowed = len(self) if allowed is None else int(np.count_nonzero(allowed))
@@ -153,6 +155,9 @@ class FaissIndex:
             return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
         if num_allowed == 0 or len(matrix) == 0:
             return empty_lists(len(matrix), k)
+        if len(matrix) == 1:
+            own = np.zeros(0, np.int64) if excluded is None else self._rows_there(excluded[0])
+            return self._search_one(structure, matrix, k, own, allowed, num_allowed)
         unwanted = None if excluded is None else [self._rows_of(ids) for ids in excluded]
         return self._search(structure, matrix, k, unwanted, allowed, num_allowed)
 
@@ -179,6 +184,34 @@ class FaissIndex:
         for row in np.flatnonzero((keep.sum(1) < min(k, num_allowed)) | (lengths > more)):
             lists[row], row_lists[row] = self._search_all(structure, queries[[row]], k, unwanted[row], allowed)
         return self._result(lists, row_lists)
+
+    def _search_one(
+        self,
+        structure: Structure,
+        query: Vectors,
+        k: int,
+        unwanted: Ids,
+        allowed: NDArray[np.bool_] | None,
+        num_allowed: int,
+    ) -> SearchResult:
+        """As `_search`, for a single query: what a server is asked, in half the time."""
+        more = min(len(unwanted), 4 * k + 100)
+        gone = 0 if allowed is not None else min(self.num_removed, _FETCHED_FOR_REMOVED)
+        fetched = min(num_allowed + gone, k + more + gone)
+        scores, rows = structure.search(
+            query, fetched, effort=self._effort_for(fetched, num_allowed, structure.efforts[1]), allowed=allowed
+        )
+        own = rows[0]
+        keep = own >= 0
+        if allowed is not None or self.num_removed:
+            keep &= self._is_allowed(own, allowed)
+        if more:
+            keep &= ~is_among(own, unwanted)
+        first = np.flatnonzero(keep)[:k]
+        if len(first) < min(k, num_allowed) or len(unwanted) > more:
+            score_list, row_list = self._search_all(structure, query, k, unwanted, allowed)
+            return self._result(score_list[None], row_list[None])
+        return pad_lists(*self._in_ids(scores[:, first], rows[:, first]), k)
 
     def _effort_for(self, fetched: int, num_allowed: int, largest: int) -> int:
         """More than the tuned effort where lists are longer than tuned for, or filled from a part of the rows."""
@@ -211,7 +244,8 @@ class FaissIndex:
         """
         structure = self._built("FaissIndex.upsert")
         matrix, names = as_catalogue(vectors, ids, where="FaissIndex.upsert", dim=self.dim)
-        self._id_of_row[self._rows_of(names)] = NO_ID
+        self._structure = structure = structure.in_memory()
+        self._forget(self._rows_of(names))
         structure.add(matrix)
         self._id_of_row = np.concatenate([self._id_of_row, names])
         self._remember_ids()
@@ -223,7 +257,7 @@ class FaissIndex:
             NotFittedError: nothing was built.
         """
         self._built("FaissIndex.remove")
-        self._id_of_row[self._rows_of(as_ids(ids, where="FaissIndex.remove"))] = NO_ID
+        self._forget(self._rows_of(as_ids(ids, where="FaissIndex.remove")))
         self._remember_ids()
 
     def rebuild(self, *, queries: ArrayLike | None = None) -> Self:
@@ -255,7 +289,7 @@ class FaissIndex:
         index = cls(manifest["faiss_kind"], **manifest["settings"])
         index.effort, index._recall = manifest["effort"], manifest["recall"]
         index._structure = Structure.of_file(index.kind, Path(path) / "index.faiss")
-        index._id_of_row = np.load(Path(path) / "ids.npy", allow_pickle=False)
+        index._id_of_row = np.load(Path(path) / "ids.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         index._remember_ids()
         return index
 
@@ -264,38 +298,55 @@ class FaissIndex:
         assert self._structure is not None
         return self._structure
 
+    def _forget(self, rows: Ids) -> None:
+        """Mark rows as removed, in an array of our own: what was loaded lies in a file."""
+        if not self._id_of_row.flags.writeable:
+            self._id_of_row = self._id_of_row.copy()
+        self._id_of_row[rows] = NO_ID
+
     def _remember_ids(self) -> None:
         """The ids that can be found, ascending, and their rows."""
+        # of the latest lists of allowed ids, which are not kept alive
+        self._masks: list[tuple[weakref.ref[Ids], NDArray[np.bool_] | None]] = []
+        self._row_of_id: Ids | None = None  # a table, where it is not much longer than the ids are many
+        if not self._id_of_row.flags.writeable and _counts_from_0(self._id_of_row):
+            self._rows = self._ids = self._row_of_id = self._id_of_row  # ids are rows, so one array says all
+            return
         rows = np.flatnonzero(self._id_of_row != NO_ID)
         order = np.argsort(self._id_of_row[rows], kind="stable")  # quick, as they are nearly in order
         self._rows = rows[order]
         self._ids = self._id_of_row[self._rows]
-        self._row_of_id: Ids | None = None  # a table, where it is not much longer than the ids are many
         if len(rows) and self._ids[-1] < _LONGEST_TABLE * len(rows):
             self._row_of_id = np.full(int(self._ids[-1]) + 1, -1, np.int64)
             self._row_of_id[self._ids] = self._rows
-        self._masks: list[tuple[NDArray[np.int64], NDArray[np.bool_] | None]] = []  # of the latest lists of allowed ids
 
     def _rows_of(self, ids: Ids) -> Ids:
+        """Rows of those ids that are there, each once."""
         if self._row_of_id is None:
             return self._rows[rows_of(self._ids, np.unique(ids))]
+        return np.unique(self._rows_there(ids))
+
+    def _rows_there(self, ids: Ids) -> Ids:
+        """Rows of those ids that are there."""
+        if self._row_of_id is None:
+            return self._rows_of(ids)
         known = ids[(ids >= 0) & (ids < len(self._row_of_id))]
-        rows = np.unique(self._row_of_id[known])
+        rows: Ids = self._row_of_id[known]
         return rows[rows >= 0]
 
     def _allowed_rows(self, allow: ArrayLike | None) -> NDArray[np.bool_] | None:
         if allow is None:
             return None if self.num_removed <= _FEW_REMOVED else self._id_of_row != NO_ID
         for known, allowed in self._masks:
-            if known is allow:
+            if known() is allow:
                 return allowed
         mask = np.zeros(len(self._id_of_row), np.bool_)
-        mask[self._rows[rows_of(self._ids, as_ids(allow, where="FaissIndex.search"))]] = True
+        mask[self._rows_there(as_ids(allow, where="FaissIndex.search"))] = True
         is_all = np.count_nonzero(mask) == len(self)
         found = self._allowed_rows(None) if is_all else mask
         if isinstance(allow, np.ndarray) and not allow.flags.writeable:
             # nobody changes it, and the next request has it too
-            self._masks = [(allow, found), *self._masks[: _MASKS - 1]]
+            self._masks = [(weakref.ref(allow), found), *(one for one in self._masks if one[0]() is not None)][:_MASKS]
         return found
 
     def _is_allowed(self, rows: Ids, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -306,5 +357,12 @@ class FaissIndex:
 
     def _result(self, scores: Vectors, rows: Ids) -> SearchResult:
         """Lists of ids, equal scores by the smaller id."""
-        ids = np.where(rows >= 0, self._id_of_row[rows], NO_ID)
-        return SearchResult(scores, in_order(scores, ids))
+        return SearchResult(scores, in_order(scores, np.where(rows >= 0, self._id_of_row[rows], NO_ID)))
+
+    def _in_ids(self, scores: Vectors, rows: Ids) -> tuple[Vectors, Ids]:
+        """The same for lists without empty places."""
+        return scores, in_order(scores, self._id_of_row[rows])
+
+
+def _counts_from_0(ids: Ids) -> bool:
+    return len(ids) > 0 and ids[0] == 0 and ids[-1] == len(ids) - 1 and bool((ids[1:] > ids[:-1]).all())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tamis.index.protocol import NO_ID, NO_SCORE, Ids, SearchResult, Vectors
 
 _LARGEST_SHORT_ID = 2**40
+_FEW_UNWANTED = 32  # that are compared one by one sooner than they are sorted
 
 
 def in_order(scores: Vectors, ids: Ids) -> Ids:
@@ -28,25 +29,23 @@ def in_order(scores: Vectors, ids: Ids) -> Ids:
 
 def is_unwanted(rows: Ids, unwanted: list[Ids], num_rows: int) -> NDArray[np.bool_]:
     """[queries, k] which of these rows, or -1, are among each query's unwanted ones."""
-    if len(rows) == 1 and len(unwanted[0]):
-        own = np.sort(unwanted[0])
-        found: NDArray[np.bool_] = own[np.searchsorted(own, rows).clip(max=len(own) - 1)] == rows
-        return found
     query = np.repeat(np.arange(len(unwanted)), [len(own) for own in unwanted])
     keys = query * num_rows + np.concatenate(unwanted)
     return np.isin(np.arange(len(rows))[:, None] * num_rows + rows, keys)
 
 
+def is_among(rows: Ids, unwanted: Ids) -> NDArray[np.bool_]:
+    """[n] which of these rows are among the unwanted ones, of which there are some."""
+    if len(unwanted) <= _FEW_UNWANTED:
+        found: NDArray[np.bool_] = (rows == unwanted[:, None]).any(axis=0)
+        return found
+    own = np.sort(unwanted)
+    found = own[np.searchsorted(own, rows).clip(max=len(own) - 1)] == rows
+    return found
+
+
 def first_kept(scores: Vectors, rows: Ids, keep: NDArray[np.bool_], k: int) -> tuple[Vectors, Ids]:
     """The first `k` kept places of each list, filled up with -inf and -1."""
-    if len(rows) == 1:  # what a server is asked
-        first = np.flatnonzero(keep[0])[:k]
-        missing = ((0, 0), (0, k - len(first)))
-        one, own = scores[:, first], rows[:, first]
-        return (
-            np.pad(one, missing, constant_values=NO_SCORE) if len(first) < k else one,
-            np.pad(own, missing, constant_values=NO_ID) if len(first) < k else own,
-        )
     order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
     kept = np.take_along_axis(keep, order, 1)
     found = np.where(kept, np.take_along_axis(scores, order, 1), np.float32(NO_SCORE))

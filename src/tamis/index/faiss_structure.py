@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ KINDS = ("flat", "hnsw", "ivf", "ivf_sq8")
 _LINKS, _EFFORT_OF_BUILDING = 32, 128  # of HNSW
 _LARGEST_EF = 4096
 _POINTS_PER_CELL = 64  # to find the centre of a cell; more only make building slower
+_MAPPED = getattr(faiss, "IO_FLAG_MMAP_IFC", 0)  # before FAISS 1.11, files are read into memory
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,12 @@ class Structure:
     Args:
         kind: one of `KINDS`.
         faiss_index: the FAISS object.
+        file: what the object lies in, as long as it is a view of a file: it then takes no rows.
     """
 
     kind: str
     faiss_index: Any
+    file: mmap.mmap | None = None
 
     @classmethod
     def of(cls, kind: str, vectors: Vectors, *, seed: int) -> Structure:
@@ -47,7 +52,8 @@ class Structure:
         return structure
 
     def add(self, vectors: Vectors) -> None:
-        """Append rows."""
+        """Append rows, which a structure in a file does not take; see `in_memory`."""
+        assert self.file is None  # FAISS would end the process
         with _one_thread() if self.kind == "hnsw" else _all_threads():
             self.faiss_index.add(vectors)
 
@@ -64,15 +70,26 @@ class Structure:
 
     @classmethod
     def of_file(cls, kind: str, file: Path) -> Structure:
-        """The structure that `write` wrote."""
-        return cls(kind, faiss.read_index(str(file)))
+        """The structure that `write` wrote, in the file, so that processes share it; the file may go meanwhile."""
+        if not _MAPPED:
+            return cls(kind, faiss.read_index(str(file)))
+        with file.open("rb") as handle:
+            whole = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        return cls(kind, faiss.read_index(str(file), _MAPPED), whole)
 
-    @property
+    def in_memory(self) -> Structure:
+        """The same structure, but one that takes rows."""
+        if self.file is None:
+            return self
+        self.file.seek(0)
+        return Structure(self.kind, faiss.read_index(faiss.PyCallbackIOReader(self.file.read)))
+
+    @cached_property
     def dim(self) -> int:
         """Width of the vectors."""
         return int(self.faiss_index.d)
 
-    @property
+    @cached_property
     def efforts(self) -> tuple[int, int]:
         """The smallest and largest setting worth trying: cells looked into, or the length of HNSW's list."""
         if self.kind == "flat":
@@ -83,14 +100,11 @@ class Structure:
         self, queries: Vectors, k: int, *, effort: int, allowed: NDArray[np.bool_] | None
     ) -> tuple[Vectors, NDArray[np.int64]]:
         """Scores and rows [queries, k]; -1 where fewer were found. FAISS is asked for the allowed rows only."""
-        selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        settings = {} if selector is None else {"sel": selector}
-        if self.kind == "flat":
-            parameters = faiss.SearchParameters(**settings)
-        elif self.kind == "hnsw":
-            parameters = faiss.SearchParametersHNSW(efSearch=max(effort, k), **settings)
+        if allowed is None:
+            parameters = _parameters(self.kind, effort, k if self.kind == "hnsw" else 0)
         else:
-            parameters = faiss.SearchParametersIVF(nprobe=effort, **settings)
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+            parameters = _new_parameters(self.kind, effort, k, sel=selector)
         found: tuple[Vectors, NDArray[np.int64]] = self.faiss_index.search(queries, k, params=parameters)
         return found
 
@@ -99,6 +113,17 @@ class Structure:
         if self.kind == "hnsw":
             return Structure("flat", self.faiss_index.storage).search(queries, k, effort=1, allowed=allowed)
         return self.search(queries, k, effort=self.efforts[1], allowed=allowed)
+
+
+def _new_parameters(kind: str, effort: int, k: int, **settings: Any) -> Any:
+    if kind == "flat":
+        return faiss.SearchParameters(**settings)
+    if kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=max(effort, k), **settings)
+    return faiss.SearchParametersIVF(nprobe=effort, **settings)
+
+
+_parameters = lru_cache(256)(_new_parameters)  # they are only read, and making them takes as long as a small search
 
 
 def _empty(kind: str, num_vectors: int, dim: int) -> Any:

@@ -95,8 +95,9 @@ def as_vectors(vectors: ArrayLike, *, where: str, what: str, dim: int | None = N
             f"{where}: the {what} vectors are {array.shape[1]} wide, but the index holds vectors of width {dim}. "
             "Use the two encoders of one model."
         )
-    wrong = np.flatnonzero(~np.isfinite(array).all(1))
-    if len(wrong):
+    is_finite = np.isfinite(array)
+    if not is_finite.all():
+        wrong = np.flatnonzero(~is_finite.all(1))
         raise DataError(
             f"{where}: {len(wrong):,} {what} vectors are not finite, the first at row {wrong[0]}. Check the model's "
             "training for NaN loss and the features for infinite values."

@@ -56,13 +56,18 @@ class Allowed:
         for_all: what the filters leave of the catalogue.
         num_queries: how many requests there are.
         exclude: for each request the items that it may not get, besides; None where no filter asks for that.
-        excluded: for each filter that looks at requests, how many items left by `for_all` it takes out, per request.
+        lists: the same for each filter that looks at requests, by name.
     """
 
     for_all: AllowedForAll
     num_queries: int
     exclude: list[Rows] | None
-    excluded: dict[str, Rows]
+    lists: dict[str, list[Rows]]
+
+    @cached_property
+    def excluded(self) -> dict[str, Rows]:
+        """For each filter that looks at requests, how many items left by `for_all` it takes out, per request."""
+        return {name: _num_taken(found, self.for_all.mask) for name, found in self.lists.items()}
 
     @property
     def rows(self) -> Rows | None:
@@ -147,8 +152,7 @@ def combine(
     """
     for_all = for_all or allowed_for_all(filters, catalogue)
     lists = {name: found for name, one in named(filters).items() if (found := one.excluded(queries)) is not None}
-    excluded = {name: _num_taken(found, for_all.mask) for name, found in lists.items()}
-    return Allowed(for_all, len(queries), _joined(list(lists.values())), excluded)
+    return Allowed(for_all, len(queries), _joined(list(lists.values())), lists)
 
 
 def _num_taken(lists: Sequence[Rows], mask: Mask) -> Rows:

@@ -22,9 +22,9 @@ class Audience:
         features: encoded user features, those of each user's latest row; the user's code among them.
     """
 
-    def __init__(self, ids: pl.Series, features: pl.DataFrame) -> None:
+    def __init__(self, ids: pl.Series | IdRows, features: pl.DataFrame) -> None:
         self.features = features
-        self._rows = IdRows(ids)
+        self._rows = ids if isinstance(ids, IdRows) else IdRows(ids)
 
     @property
     def ids(self) -> pl.Series:
@@ -53,7 +53,7 @@ class Audience:
 
     def save(self, folder: Path) -> None:
         """Write it as one file that processes can share in memory."""
-        write_mapped(pl.DataFrame({ID: self.ids}).hstack(self.features), folder / _FILE)
+        write_mapped(pl.DataFrame(self._rows.columns()).hstack(self.features), folder / _FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -61,4 +61,4 @@ class Audience:
         file = folder / _FILE
         # bundles of before hold parquet, which has to be unpacked
         frame = read_mapped(file) if file.is_file() else pl.read_parquet(folder / _OLD_FILE)
-        return cls(frame[ID], frame.drop(ID))
+        return cls(*IdRows.of_columns(frame))

@@ -113,8 +113,8 @@ def blended(found: Sequence[SearchResult], num_items: int, *, blend: str) -> Can
     Source: Cormack et al., Reciprocal Rank Fusion, SIGIR 2009.
     """
     if len(found) == 1:
-        ids, scores = found[0].ids, found[0].scores.astype(np.float32)
-        return Candidates(ids, scores, np.where(ids >= 0, 1, 0).astype(np.int64), scores)
+        ids, scores = found[0].ids, found[0].scores.astype(np.float32, copy=False)
+        return Candidates(ids, scores, (ids >= 0).astype(np.int64), scores)
     shares = [_by_rank(one) if blend == "reciprocal_rank" else _by_score(one) for one in found]
     ids, share = np.concatenate([one.ids for one in found], axis=1), np.concatenate(shares, axis=1)
     bits = np.concatenate([np.full(one.ids.shape, 1 << i, np.int64) for i, one in enumerate(found)], axis=1)

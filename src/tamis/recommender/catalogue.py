@@ -14,8 +14,11 @@ from tamis.data.dataset import Dataset
 from tamis.errors import DataError, UnknownColumnError
 from tamis.features.lookup import kind_of
 from tamis.recommender.id_rows import IdRows, Rows
+from tamis.store.mapped_table import read_mapped, write_mapped
 
-COUNT, IS_OFFERED = "__count", "__is_offered"
+COUNT, IS_OFFERED, _POPULAR, _SHARE = "__count", "__is_offered", "__popular", "__share"
+_ITEMS, _FEATURES = "items.arrow", "item_features.arrow"
+_OLD_ITEMS, _OLD_FEATURES = "items.parquet", "item_features.parquet"
 _FEW = 100  # rows that are changed one by one
 
 
@@ -32,7 +35,7 @@ class Catalogue:
 
     def __init__(
         self,
-        ids: pl.Series,
+        ids: pl.Series | IdRows,
         features: pl.DataFrame,
         columns: pl.DataFrame,
         counts: Rows,
@@ -40,7 +43,7 @@ class Catalogue:
     ) -> None:
         self.features, self.columns, self.counts = features, columns, counts
         self.is_offered = np.ones(len(ids), np.bool_) if is_offered is None else is_offered
-        self._rows = IdRows(ids)
+        self._rows = ids if isinstance(ids, IdRows) else IdRows(ids)
         self.vectors_of: Callable[[Rows], NDArray[np.float32]] | None = None  # [rows, dim], where a source has some
         self._popular: tuple[int, Rows] | None = None  # by version
         self._order: Rows | None = None  # all rows by their counts
@@ -67,10 +70,14 @@ class Catalogue:
     def by_popularity(self) -> Rows:
         """Rows on offer, those with most training rows first; equal ones in the order of their rows."""
         if self._popular is None or self._popular[0] != self.version:
-            if self._order is None or len(self._order) != len(self):
-                self._order = np.argsort(-self.counts, kind="stable")
-            self._popular = (self.version, self._order[self.is_offered[self._order]])
+            order = self._by_count()
+            self._popular = (self.version, order if self.is_offered.all() else order[self.is_offered[order]])
         return self._popular[1]
+
+    def _by_count(self) -> Rows:
+        if self._order is None or len(self._order) != len(self):
+            self._order = np.argsort(-self.counts, kind="stable")
+        return self._order
 
     def most_popular(self, allowed: NDArray[np.bool_], count: int) -> Rows:
         """At least so many rows of those that a mask [items] allows, most popular first, or all that there are."""
@@ -125,24 +132,30 @@ class Catalogue:
 
     def remove(self, rows: Rows) -> None:
         """Offer these items no more."""
+        if not self.is_offered.flags.writeable:  # it lies in a file
+            self.is_offered = self.is_offered.copy()
         self.is_offered[rows] = False
         self.version += 1
 
     def save(self, folder: Path) -> None:
-        """Write it as two parquet files."""
-        state = {COUNT: self.counts, IS_OFFERED: self.is_offered}
-        self.features.with_columns(pl.Series(name, values) for name, values in state.items()).write_parquet(
-            folder / "item_features.parquet"
-        )
-        pl.DataFrame({"__id": self.ids}).hstack(self.columns).write_parquet(folder / "items.parquet")
+        """Write it as two files that processes can share in memory."""
+        # truth values take a byte each, as numpy has them: nothing has to be unpacked
+        state: dict[str, NDArray[Any]] = {COUNT: self.counts, IS_OFFERED: self.is_offered.view(np.uint8)}
+        state |= {_POPULAR: self._by_count(), _SHARE: self.shares()}
+        features = self.features.with_columns(pl.Series(name, values) for name, values in state.items())
+        write_mapped(features, folder / _FEATURES)
+        write_mapped(pl.DataFrame(self._rows.columns()).hstack(self.columns), folder / _ITEMS)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        features = pl.read_parquet(folder / "item_features.parquet")
-        columns = pl.read_parquet(folder / "items.parquet")
-        counts, is_offered = features[COUNT].to_numpy().copy(), features[IS_OFFERED].to_numpy().copy()
-        return cls(columns["__id"], features.drop(COUNT, IS_OFFERED), columns.drop("__id"), counts, is_offered)
+        """Read what `save` wrote: values come into memory when they are asked for."""
+        features, items = _table(folder, _FEATURES, _OLD_FEATURES), _table(folder, _ITEMS, _OLD_ITEMS)
+        ids, columns = IdRows.of_columns(items)
+        names = (COUNT, IS_OFFERED, _POPULAR, _SHARE)  # bundles of before lack the latter two
+        state: dict[str, Any] = {name: features[name].to_numpy() for name in names if name in features.columns}
+        catalogue = cls(ids, features.drop(state), columns, state[COUNT], state[IS_OFFERED].view(np.bool_))
+        catalogue._order, catalogue._shares = state.get(_POPULAR), state.get(_SHARE)
+        return catalogue
 
 
 def item_columns(items: Dataset, item_id: str, ids: pl.Series) -> pl.DataFrame:
@@ -164,6 +177,11 @@ def item_columns(items: Dataset, item_id: str, ids: pl.Series) -> pl.DataFrame:
     first = frame.unique(item_id, keep="first", maintain_order=True)
     asked = pl.DataFrame({item_id: ids})
     return asked.join(first, on=item_id, how="left", maintain_order="left").drop(item_id)
+
+
+def _table(folder: Path, name: str, old_name: str) -> pl.DataFrame:
+    """The table of a bundle; those of before hold parquet, which has to be unpacked."""
+    return read_mapped(folder / name) if (folder / name).is_file() else pl.read_parquet(folder / old_name)
 
 
 def _changed(frame: pl.DataFrame, rows: Rows, new: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -10,6 +12,18 @@ import polars as pl
 from tamis.recommender.raw_encoding import RawEncoding
 
 _MOST = 1000  # contexts; then it starts anew
+
+
+@dataclass(frozen=True)
+class OneContext:
+    """The encoded context of one request, as a frame of one row."""
+
+    frame: pl.DataFrame
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The same by column."""
+        return self.frame.row(0, named=True) if self.frame.width else {}
 
 
 class ContextCodes:
@@ -24,7 +38,7 @@ class ContextCodes:
 
     def __init__(self, encoding: RawEncoding, dtypes: Mapping[str, pl.DataType | None]) -> None:
         self._encoding, self._dtypes = encoding, dtypes
-        self._kept: dict[object, pl.DataFrame] = {}
+        self._kept: dict[object, OneContext] = {}
 
     def encode(self, context: pl.DataFrame) -> pl.DataFrame:
         """The encoded columns.
@@ -34,7 +48,7 @@ class ContextCodes:
         """
         return self._encoding.encode(context, self._dtypes)
 
-    def of_one(self, given: Mapping[str, Any] | None, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    def of_one(self, given: Mapping[str, Any] | None, read: Callable[[], pl.DataFrame]) -> OneContext:
         """The encoded columns of one request; `read` makes a frame of what was given.
 
         Raises:
@@ -45,9 +59,9 @@ class ContextCodes:
         try:
             found = self._kept.get(key)
         except TypeError:  # a list
-            return self.encode(read())
+            return OneContext(self.encode(read()))
         if found is None:
-            found = self.encode(read())
+            found = OneContext(self.encode(read()))
             if len(self._kept) >= _MOST:
                 self._kept.clear()
             self._kept[key] = found

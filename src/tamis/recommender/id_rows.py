@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from tamis.store.feature_store import ID
 
 Rows: TypeAlias = NDArray[np.int64]
 
 
 _FEW = 8  # ids that are found sooner one by one than by a query over all
 _FEW_INSERTED = 100
+_SORTED, _ORDER = "__sorted_id", "__sorted_row"
 
 
 class IdRows:
@@ -21,14 +24,28 @@ class IdRows:
 
     Args:
         ids: distinct, without nulls; the first has row 0.
+        order: their rows as the ids ascend, where it is known already.
+        ascending: the ids in that order.
     """
 
-    def __init__(self, ids: pl.Series) -> None:
+    def __init__(self, ids: pl.Series, order: Rows | None = None, ascending: pl.Series | None = None) -> None:
         self.ids = ids
-        self._order: Rows = ids.arg_sort().to_numpy().astype(np.int64)
-        self._sorted = ids.gather(self._order)
+        self._order: Rows = ids.arg_sort().to_numpy().astype(np.int64) if order is None else order
+        self._sorted = ids.gather(self._order) if ascending is None else ascending
         self._numbers = self._sorted.to_numpy() if ids.dtype.is_integer() else None
         self._is_plain = ids.dtype.is_integer() or ids.dtype == pl.String  # Python orders these as Polars does
+
+    def columns(self) -> list[pl.Series]:
+        """The ids and their order, to be saved beside other columns."""
+        return [self.ids.alias(ID), self._sorted.alias(_SORTED), pl.Series(_ORDER, self._order)]
+
+    @classmethod
+    def of_columns(cls, frame: pl.DataFrame) -> tuple[Self, pl.DataFrame]:
+        """What `columns` gave columns of, and the frame's other columns."""
+        ids, rest = frame[ID], frame.drop(ID, _SORTED, _ORDER, strict=False)
+        if _ORDER not in frame.columns:  # a bundle of before
+            return cls(ids), rest
+        return cls(ids, frame[_ORDER].to_numpy(), frame[_SORTED].alias(ids.name)), rest
 
     def with_more(self, ids: pl.Series) -> IdRows:
         """These ids, and others behind them, which are none of these.

@@ -54,9 +54,13 @@ class OnnxEncoder:
         """
         frame = data if isinstance(data, pl.DataFrame) else Dataset(data).compute()
         if len(frame) == 1:
-            return self.graph.run(self.inputs.row(frame.row(0, named=True)))
+            return self.encode_row(frame.row(0, named=True))
         parts = [self.graph.run(wide(self.inputs.rows(part))) for part in frame.iter_slices(batch_size)]
         return np.concatenate(parts) if parts else self.graph.run(wide(self.inputs.rows(frame)))
+
+    def encode_row(self, values: Mapping[str, Any]) -> NDArray[np.float32]:
+        """The vector of one row, by column: [1, dim]; see `encode`."""
+        return self.graph.run(self.inputs.row(values))
 
     def save(self, path: str | Path) -> None:
         """Write the saved encoder again."""

@@ -55,7 +55,8 @@ class Ordering(Described, ABC):
 
 def sorted_by(candidates: Candidates, scores: NDArray[np.floating]) -> Candidates:
     """Best of these scores [queries, width] first; equal ones stay in their order, and items before empty places."""
-    kept = np.where(candidates.items < 0, -np.inf, scores).astype(np.float32)
+    empty = candidates.items < 0
+    kept = (np.where(empty, -np.inf, scores) if empty.any() else scores).astype(np.float32, copy=False)
     changed = Candidates(candidates.items, kept, candidates.found_by, candidates.retrieval, candidates.ranking)
     if (kept[:, :-1] >= kept[:, 1:]).all():  # as sources give them
         return changed

@@ -33,11 +33,19 @@ class QueryColumns:
 
 def sources_of(workflow: Workflow) -> dict[str, set[str]]:
     """The raw columns that each output column is made of."""
-    names = (*workflow.input_schema.column_names, *workflow.output_schema.column_names)
-    known = _known.get(workflow)
+    names, known = _names(workflow), _known.get(workflow)
     if known is None or known[0] != names:
         known = _known[workflow] = (names, _sources_of(workflow))
     return known[1]
+
+
+def remember_sources(workflow: Workflow, sources: Mapping[str, Iterable[str]]) -> None:
+    """Take what `sources_of` gave of the same workflow before it was saved, so that it is not worked out again."""
+    _known[workflow] = (_names(workflow), {name: set(raw) for name, raw in sources.items()})
+
+
+def _names(workflow: Workflow) -> tuple[str, ...]:
+    return (*workflow.input_schema.column_names, *workflow.output_schema.column_names)
 
 
 def _sources_of(workflow: Workflow) -> dict[str, set[str]]:

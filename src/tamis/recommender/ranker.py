@@ -63,7 +63,7 @@ class Ranker:
         asked = np.flatnonzero(queries.has_features)
         if len(queries) == 1 and len(asked):
             items = candidates.items[0][candidates.items[0] >= 0]
-            found[0, : len(items)] = self._scorer_of(catalogue).score(queries.features.row(0, named=True), items)
+            found[0, : len(items)] = self._scorer_of(catalogue).score(queries.values, items)
         elif len(asked) and candidates.width:
             features = queries.features if len(asked) == len(queries) else queries.features[asked]
             found[asked] = self._scorer_of(catalogue).score_many(features, candidates.items[asked])

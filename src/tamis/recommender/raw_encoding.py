@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from tamis.features.workflow import Workflow
+from tamis.recommender.query_columns import sources_of
 
 
 class RawEncoding:
@@ -26,11 +27,8 @@ class RawEncoding:
             # a time, say, that only places an item in a history goes with the item
             self._raw = raw = [name for name in raw if name in part.input_schema]
             self.columns = tuple(name for name in columns if name in part.output_schema)
-            self._made_of = {name: set(raw) for name in self.columns}
-            for one in raw if len(raw) > 1 else ():
-                for name in part.remove_inputs(one).output_schema.column_names:
-                    if name in self._made_of:
-                        self._made_of[name].discard(one)
+            sources = sources_of(workflow)
+            self._made_of = {name: sources[name] & set(raw) for name in self.columns}
             self._online = part.online()
 
     def made_of(self, given: set[str]) -> list[str]:

@@ -1,18 +1,23 @@
-"""The bundle: a recommender as one folder of JSON, parquet, safetensors and the indexes' own files.
+"""The bundle: a recommender as one folder of JSON, Arrow, parquet, safetensors and the indexes' own files.
 
 manifest.json              kind, format version, versions of packages, a checksum of every file below
-recommender.json           sources, filters, ordering, blend and context, by their names and settings
+recommender.json           sources, filters, ordering, blend and context, by their names and settings; which raw columns
+                           each encoded column is made of
 workflow/                  the schemas of raw and encoded columns, the ops and what they learned
 sources/<name>/            retrieval towers and their index, weights, counts: what each source learned
 ranker/                    the ranking model, where there is one
   .../runtime.json         of towers and ranker, where asked for: what runs them without torch, and what they take
   .../graph.onnx           the ONNX file
-items.parquet              raw ids and the columns to show and filter by; one row an item
-item_features.parquet      their encoded features, how often each was met, whether it is on offer
-users.arrow                raw ids and encoded features of known users
-interactions.parquet       who met what, oldest first
+items.arrow                raw ids, their order, and the columns to show and filter by; one row an item
+item_features.arrow        their encoded features, how often each was met, whether it is on offer, the most popular rows
+users.arrow                raw ids, their order, and encoded features of known users
+interactions.arrow         who met what, oldest first
+histories.arrow            for each user row the distinct items, by when each was met last
 metrics.json               what was measured, where `save` was told
 golden*                    a dozen requests and their answers, see `golden`
+
+What is as large as the data, the index too, is mapped into memory as it lies in the files, so that the processes of a
+server share it. Format version 1 had parquet in the place of arrow, and no histories; it is read on.
 """
 
 from __future__ import annotations
@@ -33,12 +38,13 @@ from tamis.recommender.golden import Golden
 from tamis.recommender.golden_draws import draw_golden
 from tamis.recommender.interactions import Interactions
 from tamis.recommender.ordering import Ordering
+from tamis.recommender.query_columns import remember_sources, sources_of
 from tamis.recommender.recommender import Recommender
 from tamis.recommender.runtimes import AUTO, add_onnx, chosen_runtime, load_ranker
 from tamis.recommender.source import Source, check_name
 from tamis.recommender.versions import changes, versions
 
-KIND, VERSION = "recommender", 1
+KIND, VERSION = "recommender", 2
 _SETTINGS, _RANKER, _WORKFLOW, _SOURCES = "recommender.json", "ranker", "workflow", "sources"
 _METRICS = "metrics.json"
 
@@ -112,7 +118,7 @@ def _verify(folder: Path, recommender: Recommender, then: dict[str, str]) -> Non
 
 
 def _recommender(folder: Path, settings: dict[str, Any], runtime: str) -> Recommender:
-    context = from_json(settings.pop("context"), str(folder / _SETTINGS))
+    context, made_of = from_json(settings.pop("context"), str(folder / _SETTINGS)), settings.pop("made_of", None)
     sources = [_source(folder, runtime, **one) for one in settings.pop("sources")]
     recommender = Recommender(
         sources,
@@ -122,8 +128,10 @@ def _recommender(folder: Path, settings: dict[str, Any], runtime: str) -> Recomm
         context=context,
         **settings,
     )
-    parts = (Catalogue.load(folder), Audience.load(folder), Interactions.load(folder))
-    recommender.hold(Workflow.load(folder / _WORKFLOW), *parts)
+    workflow = Workflow.load(folder / _WORKFLOW)
+    if made_of is not None:  # bundles of before do not tell it
+        remember_sources(workflow, made_of)
+    recommender.hold(workflow, Catalogue.load(folder), Audience.load(folder), Interactions.load(folder))
     return recommender
 
 
@@ -137,6 +145,7 @@ def _settings(recommender: Recommender) -> dict[str, Any]:
         "blend": recommender.blend,
         "context": to_json(recommender.context, where="Recommender.save: context"),
         "has_ranker": recommender.ranker is not None,
+        "made_of": {name: sorted(raw) for name, raw in sources_of(recommender.workflow).items()},
     }
 
 

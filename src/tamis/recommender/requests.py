@@ -16,10 +16,11 @@ from tamis.recommender.audience import Audience
 from tamis.recommender.context_codes import ContextCodes
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
-from tamis.recommender.queries import Queries
+from tamis.recommender.queries import OneQuery, Queries
 from tamis.recommender.query_columns import QueryColumns
 from tamis.recommender.raw_encoding import RawEncoding
 from tamis.recommender.raw_ids import as_ids
+from tamis.recommender.row_values import RowValues
 from tamis.recommender.stored_features import with_stored
 
 Asked: TypeAlias = Iterable[Any] | pl.DataFrame | Dataset | Mapping[str, Any]
@@ -74,6 +75,7 @@ class Requests:
                 raise UnknownColumnError(name, columns.raw_context, where="Recommender: context", what="context column")
         self._user_codes = RawEncoding(workflow, columns.raw_user, columns.user)
         self._context_codes = ContextCodes(RawEncoding(workflow, columns.raw_context, columns.context), self.dtypes)
+        self._user_values = RowValues(audience.features)
         self.id_dtype = audience.ids.dtype
 
     def read(self, asked: Asked, context: Context = None) -> Request:
@@ -145,12 +147,22 @@ class Requests:
             UnknownColumnError: a context that there is not.
             DataError: a value that its column cannot hold.
         """
-        rows = np.array([self.audience.row_of(user)], np.int64)
-        features = self._stored(rows)
+        row = self.audience.row_of(user)
+        rows = np.array([row], np.int64)
+        codes = None
         if self.columns.context or context:
             codes = self._context_codes.of_one(context, lambda: self._context(context, 1))
-            features = features.hstack(codes) if self.columns.context else features
-        return Queries(rows, features, rows >= 0, self.interactions.history(rows))
+
+        def features() -> pl.DataFrame:
+            stored = self._stored(rows)
+            return stored.hstack(codes.frame) if codes is not None and self.columns.context else stored
+
+        if not self._user_values.is_quick or not len(self.audience):
+            return Queries(rows, features(), rows >= 0, self.interactions.history(rows))
+        values = self._user_values.of(max(row, 0))
+        if codes is not None and self.columns.context:
+            values |= codes.values
+        return OneQuery(row, values, features, self.interactions.history(rows)[0])
 
     def _stored(self, users: Rows) -> pl.DataFrame:
         """The features of known users; those of others mean nothing."""

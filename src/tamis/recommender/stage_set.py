@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamis.errors import NotFittedError, SettingError, UnknownNameError
 from tamis.features.workflow import Workflow
@@ -135,14 +136,23 @@ class StageSet:
         `quotas` by the source's name stand for its own in this request.
         """
         quotas = quotas or {}
-        found = [self.search(source, queries, allowed, k=quotas.get(source.name)) for source in self.sources]
+        can = [source.can_answer(queries) for source in self.sources]
+        found = [
+            self._search(source, queries, allowed, quotas.get(source.name), own)
+            for source, own in zip(self.sources, can, strict=True)
+        ]
         candidates = blended(found, len(self.catalogue), blend=self.blend)
-        unanswered = np.flatnonzero(~self._answerable(queries))
+        unanswered = np.flatnonzero(~np.logical_or.reduce(can))
         return self._with_popular(candidates, unanswered, allowed) if len(unanswered) else candidates
 
     def search(self, source: Source, queries: Queries, allowed: Allowed, *, k: int | None = None) -> SearchResult:
         """One source's list for each request, `k` long or as long as its quota; empty where it cannot answer."""
-        rows = np.flatnonzero(source.can_answer(queries))
+        return self._search(source, queries, allowed, k, source.can_answer(queries))
+
+    def _search(
+        self, source: Source, queries: Queries, allowed: Allowed, k: int | None, can: NDArray[np.bool_]
+    ) -> SearchResult:
+        rows = np.flatnonzero(can)
         k = min(k or source.quota, len(self.catalogue))
         if len(rows) == len(queries) > 0:
             return source.search(queries, k, exclude=allowed.exclude, allow=allowed.rows)
@@ -152,12 +162,6 @@ class StageSet:
             found = source.search(queries.select(rows), k, exclude=exclude, allow=allowed.rows)
             ids[rows], scores[rows] = found.ids, found.scores
         return SearchResult(scores, ids)
-
-    def _answerable(self, queries: Queries) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        answerable = np.zeros(len(queries), np.bool_)
-        for source in self.sources:
-            answerable |= source.can_answer(queries)
-        return answerable
 
     def _with_popular(self, candidates: Candidates, rows: Rows, allowed: Allowed) -> Candidates:
         """The candidates, with the most popular allowed items for these requests."""

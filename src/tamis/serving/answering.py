@@ -104,6 +104,8 @@ def answer(version: LiveVersion, question: Question, log: UpdateLog | None = Non
     """
     with answering_until(question.deadline) as under_way:
         answered = _answer(version, question, log)
+    if not under_way.missed:
+        return answered
     return replace(answered, degraded=worst([answered.degraded, *under_way.missed]))
 
 

@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from tamis.serving import routes_answers, routes_page, routes_state, routes_updates
 from tamis.serving.admission import Admission
 from tamis.serving.app_parts import Parts
+from tamis.serving.direct_route import DirectRoute
 from tamis.serving.http_errors import answer_errors
 from tamis.serving.middleware import RequestFrame
 from tamis.serving.routes_v2 import v2_routes
@@ -20,10 +24,36 @@ from tamis.serving.service import Service
 _UPDATE_QUEUE = 64  # updates wait for the disk, one after the other
 
 
-def create_app(service: Service) -> FastAPI:
+class TamisApp(FastAPI):
+    """The framework, inside of what every request passes through."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """From the outside in: the frame, CORS, errors, the short way, the framework's routes."""
+        parts: Parts = self.state.parts
+        settings = parts.service.settings
+        direct = DirectRoute(AsyncExitStackMiddleware(self.router), parts)
+        stack: ASGIApp = ExceptionMiddleware(direct, handlers=self.exception_handlers)
+        if settings.cors_origins:
+            stack = CORSMiddleware(
+                stack,
+                allow_origins=list(settings.cors_origins),
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["X-Request-ID", "Retry-After"],
+            )
+        return RequestFrame(
+            stack,
+            metrics=parts.service.metrics,
+            max_body_bytes=settings.max_body_bytes,
+            api_key=settings.api_key,
+            log_requests=settings.log_requests,
+        )
+
+
+def create_app(service: Service) -> TamisApp:
     """An app that answers with this service, and closes it at its end."""
     settings = service.settings
-    app = FastAPI(
+    app = TamisApp(
         title="Tamis",
         version=version("tamis"),
         summary="Recommendations out of a bundle.",
@@ -41,21 +71,6 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(routes_page.router)
     app.router.routes.extend(v2_routes(service, app.state.parts.answering))
     answer_errors(app)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After"],
-        )
-    app.add_middleware(
-        RequestFrame,
-        metrics=service.metrics,
-        max_body_bytes=settings.max_body_bytes,
-        api_key=settings.api_key,
-        log_requests=settings.log_requests,
-    )
     return app
 
 

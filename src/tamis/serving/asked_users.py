@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class UserQueries:
         for history, item_column, length in self._histories:
             if history in features.columns:
                 features = features.with_columns(self._longer(features[history], item_column, fresh, length))
-        return replace(queries, seen=seen, features=features)
+        return Queries(queries.users, features, queries.has_features, seen)
 
     def _rows(self, items: Sequence[RawId]) -> Rows:
         """Rows of raw ids; unknown ones are left out."""

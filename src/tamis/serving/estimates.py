@@ -58,3 +58,7 @@ class StageEstimates:
         if left_ms <= 0:
             return 0.0
         return left_ms / self.ranking.ms if self.ranking.ms else float("inf")
+
+    def whole_ms(self, num_ranked: int) -> float:
+        """What an answer to one request takes, as far as is known."""
+        return self.retrieval.ms + self.ranking.ms * num_ranked + self.ordering.ms

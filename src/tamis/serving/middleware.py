@@ -7,11 +7,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import orjson
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,13 +18,19 @@ from tamis.serving.logs import REQUEST_ID
 from tamis.serving.serving_metrics import ServingMetrics
 
 _LOG = logging.getLogger("tamis.requests")
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HEADER = b"x-request-id"
 TOO_LARGE = "too_large"
 # probes bring no key, nor does a browser that loads the page; what the page shows needs one
 OPEN_PATHS, PAGE = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}), "/page/"
-RECEIVED = "received"  # in a request's state: when it came, by `time.perf_counter`
-TOLD = "told"  # in a request's state: what its log line says besides
+# in a request's state: when it came, by `time.perf_counter`; its route, where no framework says it; what its log line
+# says besides
+RECEIVED, ROUTE, _TOLD = "received", "route", "told"
+
+
+def tell(state: MutableMapping[str, Any], **facts: Any) -> None:
+    """Let the log line of a request say more."""
+    state.setdefault(_TOLD, {}).update(facts)
 
 
 class BodyTooLargeError(HTTPException):
@@ -66,8 +71,7 @@ class RequestFrame:
             REQUEST_ID.reset(token)
 
     async def _answer(self, scope: Scope, frame: _Frame) -> None:
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope, frame.headers)
         if refusal is not None:
             await frame.refuse(*refusal)
             return
@@ -79,14 +83,14 @@ class RequestFrame:
                 raise
             await frame.refuse(500, "internal_error", "server", "The request failed. The server's log says more.")
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str, str] | None:
-        length = headers.get("content-length", "0")
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str, str, str] | None:
+        length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body_bytes:
             return self._too_large()
         if self._api_key is None or _is_open(scope["path"]) or scope["method"] == "OPTIONS":
             return None
-        given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(given.encode("utf-8", "replace"), self._api_key.encode()):
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+        if hmac.compare_digest(given, self._api_key.encode()):
             return None
         return 401, "unauthorized", "header.authorization", "Give the key of this server: Authorization: Bearer KEY."
 
@@ -95,12 +99,12 @@ class RequestFrame:
 
     def _count(self, scope: Scope, frame: _Frame) -> None:
         took = time.perf_counter() - frame.started
-        route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make those up
-        self._metrics.requests.labels(route, str(frame.status)).inc()
-        self._metrics.request_s.labels(route).observe(took)
+        state = scope["state"]
+        route = state.get(ROUTE) or getattr(scope.get("route"), "path", "other")  # no path: anybody can make those up
+        self._metrics.requested(route, frame.status, took)
         if self._log_requests:
             facts = {"method": scope["method"], "path": scope["path"], "status": frame.status}
-            _LOG.info("request", extra={**facts, "ms": round(took * 1000, 2), **scope["state"].get(TOLD, {})})
+            _LOG.info("request", extra={**facts, "ms": round(took * 1000, 2), **state.get(_TOLD, {})})
 
 
 def _is_open(path: str) -> bool:
@@ -112,8 +116,9 @@ class _Frame:
 
     def __init__(self, scope: Scope, send: Send, max_body_bytes: int, receive: Receive) -> None:
         self.started, self.status = time.perf_counter(), 0
-        given = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        self.headers = dict(reversed(scope["headers"]))  # of those given twice, the first
+        given = self.headers.get(_HEADER, b"")
+        self.request_id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})[RECEIVED] = self.started
         self._send, self._receive = send, receive
         self._is_v2 = scope["path"].startswith("/v2/")  # that protocol has errors of its own form

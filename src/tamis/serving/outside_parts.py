@@ -84,6 +84,11 @@ class OutsideParts:
         self._parts[part] = Outside(f"the {part} {url}", asked.ping, timeout_s=timeout_s, level=level)
 
     @property
+    def are_used(self) -> bool:
+        """Whether there are any."""
+        return bool(self._parts)
+
+    @property
     def are_up(self) -> dict[str, bool]:
         """Whether each part answers."""
         return {name: one.is_up for name, one in self._parts.items()}

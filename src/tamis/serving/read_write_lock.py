@@ -14,6 +14,11 @@ class ReadWriteLock:
         self._turn = threading.Condition()
         self._readers, self._writers_waiting, self._is_written = 0, 0, False
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a reader would not have to wait now."""
+        return not (self._is_written or self._writers_waiting)
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Beside other readers."""

@@ -10,23 +10,18 @@ from fastapi.responses import Response
 
 from tamis.serving.answer_models import ErrorAnswer, RankAnswer, RecommendAnswer, SimilarItemsAnswer
 from tamis.serving.app_parts import parts_of
-from tamis.serving.json_route import JsonRoute, answered, tell
-from tamis.serving.middleware import RECEIVED
+from tamis.serving.json_route import JsonRoute, answered
+from tamis.serving.recommending import RECOMMEND, recommended
 from tamis.serving.request_models import RankRequest, RecommendRequest, SimilarItemsRequest
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer} for status in (400, 401, 413, 422, 429)}
 router = APIRouter(route_class=JsonRoute, tags=["answers"])
 
 
-@router.post("/v1/recommend", response_model=RecommendAnswer, responses=ERRORS)
+@router.post(RECOMMEND, response_model=RecommendAnswer, responses=ERRORS)
 async def recommend(asked: RecommendRequest, request: Request) -> Response:
     """The `k` best items for each user, best first."""
-    parts = parts_of(request)
-    received = request.scope["state"][RECEIVED]
-    # the work is CPU-bound: it goes to threads, and as many requests as were agreed on wait for one
-    told = await parts.answering.run(partial(parts.service.recommend, asked, received=received))
-    tell(request, version=told["results"][0]["version"], degraded=told["degraded"], stage_ms=told["stage_ms"])
-    return answered(told)
+    return answered(await recommended(parts_of(request), asked, request.scope["state"]))
 
 
 @router.post("/v1/similar-items", response_model=SimilarItemsAnswer, responses=ERRORS)

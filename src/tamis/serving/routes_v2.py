@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from tamis.errors import TamisError, UnreachableError
 from tamis.serving.admission import Admission, TooBusyError
 from tamis.serving.inference_protocol import EXTENSIONS, HEADER_LENGTH, read_request, write_answer
-from tamis.serving.middleware import RECEIVED, TOLD
+from tamis.serving.middleware import RECEIVED, tell
 from tamis.serving.recommend_tensors import RecommendTensors
 from tamis.serving.service import Service
 from tamis.serving.tensors import ProtocolError
@@ -78,7 +78,7 @@ class _V2:
         body, length = await request.body(), request.headers.get(HEADER_LENGTH)
         received = request.scope["state"][RECEIVED]
         content, headers, facts = await self._answering.run(partial(self._answer, name, number, body, length, received))
-        request.scope["state"].setdefault(TOLD, {}).update(facts)
+        tell(request.scope["state"], **facts)
         return Response(content, headers=headers)
 
     def _answer(

@@ -17,7 +17,7 @@ from tamis.serving.asked_users import AskedUser
 from tamis.serving.live_version import LiveVersion
 
 _LOG = logging.getLogger("tamis.serving")
-_USERS, _K, _BINS = 200, 10, 10
+_USERS, _K, _BINS = 64, 10, 10
 _WINDOW, _LEAST = 2000, 200
 _SEED = 7
 _TINY = 1e-4  # stands for an empty bin, which has no logarithm
@@ -43,9 +43,10 @@ class ScoreDrift:
         self._latest = np.zeros(_WINDOW, np.float64)
         self._count, self._lock = 0, threading.Lock()
 
-    def add(self, scores: Iterable[float]) -> None:
+    def add(self, scores: Iterable[float | None]) -> None:
         """Scores that went out."""
-        fresh = np.array([one for one in scores if np.isfinite(one)], np.float64)[-_WINDOW:]
+        given = np.array(list(scores), np.float64)  # None becomes NaN
+        fresh = given[np.isfinite(given)][-_WINDOW:]
         with self._lock:
             self._latest[(self._count + np.arange(len(fresh))) % _WINDOW] = fresh
             self._count += len(fresh)

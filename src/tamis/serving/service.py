@@ -13,7 +13,7 @@ from typing import Any
 
 from tamis.errors import DataError
 from tamis.recommender.golden import Golden
-from tamis.serving.answering import Answered, Question, StageClock, answer
+from tamis.serving.answering import Question, StageClock, answer
 from tamis.serving.asked_users import AskedUser
 from tamis.serving.degradation import worst
 from tamis.serving.live_version import LiveVersion
@@ -40,6 +40,7 @@ from tamis.serving.update_log import Event, RawId, UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
 NO_STATE = "none"
+_SHORT_MS = 10.0
 
 
 class UpdatesOffError(Exception):
@@ -102,14 +103,27 @@ class Service:
         degraded: list[str] = []
         for name, places in groups.items():
             part = question if len(groups) == 1 else replace(question, users=[users[place] for place in places])
-            lists, answered = self._lists(served.versions[name], part, asked)
+            lists, took_ms, level = self._lists(served.versions[name], part, asked)
             for place, one in zip(places, lists, strict=True):
                 told[place] = one
-            stage_ms = {stage: stage_ms.get(stage, 0.0) + ms for stage, ms in answered.stage_ms.items()}
-            degraded += [] if answered.degraded is None else [answered.degraded]
+            stage_ms = {stage: stage_ms.get(stage, 0.0) + ms for stage, ms in took_ms.items()}
+            degraded += [] if level is None else [level]
         if served.shadow is not None and asked.version is None and random.random() < self.settings.shadow_share:
             self.shadow.compare(served.shadow, replace(question, deadline=math.inf), told, self.log)
         return {"results": told, "degraded": worst(degraded), "stage_ms": _rounded(stage_ms)}
+
+    def is_short(self, asked: RecommendRequest) -> bool:
+        """Whether the answer takes so little time that no other request minds waiting for it.
+
+        That is one known user with nothing to look up outside and no condition to evaluate, if the answers before did
+        not take long, and no update is being applied.
+        """
+        is_plain = len(asked.users) == 1 and not (asked.features or asked.filters or asked.version)
+        if not is_plain or asked.num_candidates or asked.num_ranked or self.outside.are_used:
+            return False
+        version = self.live.served.version_of(asked.users[0])
+        num_ranked = self._num_ranked(asked.k) or sum(source.quota for source in version.recommender.sources)
+        return version.lock.is_free and version.estimates.whole_ms(num_ranked) < _SHORT_MS
 
     def _question(self, asked: RecommendRequest, users: Sequence[AskedUser], received: float) -> Question:
         timeout_ms = min(asked.timeout_ms or self.settings.timeout_ms, self.settings.max_timeout_ms)
@@ -130,20 +144,18 @@ class Service:
 
     def _lists(
         self, version: LiveVersion, question: Question, asked: RecommendRequest
-    ) -> tuple[list[dict[str, Any]], Answered]:
+    ) -> tuple[list[dict[str, Any]], Mapping[str, float], str | None]:
         with version.lock.reading():
             check_show(version.recommender, asked.show)
             answered = answer(version, question, self.log)
-            clock = StageClock(math.inf)
+            started = time.perf_counter()
             told = lists_told(version, question.users, answered, asked.show, explain=asked.explain)
-            clock.lap("telling")
-        answered = replace(answered, stage_ms={**answered.stage_ms, **clock.ms})
-        self.metrics.answered(version.name, answered.stage_ms, answered.degraded)
-        lists = answered.lists
+        stage_ms = {**answered.stage_ms, "telling": (time.perf_counter() - started) * 1000}
+        self.metrics.answered(version.name, stage_ms, answered.degraded)
         is_whole = answered.degraded is None  # other scores than the ranker's are no drift
-        scores = lists.scores[lists.items >= 0].tolist() if is_whole else ()
+        scores = [item["score"] for one in told for item in one["items"]] if is_whole else []
         self.metrics.gave(version.name, [one["known"] for one in told], scores)
-        return told, answered
+        return told, stage_ms, answered.degraded
 
     def similar(self, asked: SimilarItemsRequest) -> dict[str, Any]:
         """Items that resemble others, by the current version.
@@ -285,6 +297,7 @@ class Service:
         self.live.stop()
         self.shadow.close()
         self.outside.close()
+        self.metrics.close()
         if self.log is not None:
             self.log.close()
 

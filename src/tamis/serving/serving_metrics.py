@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter as Counting
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tamis.recommender.sources.retrieval_source import Retrieval
 from tamis.serving.live_version import LiveVersion
 from tamis.serving.score_drift import ScoreDrift
+from tamis.serving.seen_requests import ManyHistogram, Seen, SeenRequests
 from tamis.serving.served_versions import Served
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where processes put their numbers; set before prometheus_client is imported
@@ -59,18 +61,18 @@ class ServingMetrics:
             buckets=_SHARES,
             registry=self.registry,
         )
-        self._stages: dict[tuple[str, str], Histogram] = {}  # looking up a label takes longer than counting
         self._drifts: dict[str, ScoreDrift] = {}
         self._known: dict[str, deque[bool]] = {}
         self._roles: set[tuple[str, str]] = set()
         self._cached: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
+        self._seen = SeenRequests(self._count)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"tamis_{name}", what, labels, registry=self.registry)
 
-    def _seconds(self, name: str, what: str, *labels: str) -> Histogram:
-        return Histogram(f"tamis_{name}", what, labels, buckets=_BUCKETS, registry=self.registry)
+    def _seconds(self, name: str, what: str, *labels: str) -> ManyHistogram:
+        return ManyHistogram(f"tamis_{name}", what, labels, buckets=_BUCKETS, registry=self.registry)
 
     def _gauge(
         self, name: str, what: str, *labels: str, mode: Literal["livemax", "livesum", "livemin"] = "livemax"
@@ -81,27 +83,53 @@ class ServingMetrics:
         """Compare a version's scores from now on."""
         self._drifts[version] = drift
 
+    def requested(self, route: str, status: int, took_s: float) -> None:
+        """A request was answered."""
+        self._seen.add(lambda seen: seen.requests[route, str(status)].append(took_s))
+
     def answered(self, version: str, stage_ms: Mapping[str, float], degraded: str | None) -> None:
         """An answer went out."""
-        for stage, ms in stage_ms.items():
-            key = (stage, version)
-            if key not in self._stages:
-                self._stages[key] = self.stage_s.labels(stage, version)
-            self._stages[key].observe(ms / 1000)
-        if degraded is not None:
-            self.degraded.labels(degraded, version).inc()
 
-    def gave(self, version: str, known: Sequence[bool], scores: Iterable[float]) -> None:
+        def note(seen: Seen) -> None:
+            for stage, ms in stage_ms.items():
+                seen.stages[stage, version].append(ms / 1000)
+            if degraded is not None:
+                seen.degraded[degraded, version] += 1
+
+        self._seen.add(note)
+
+    def gave(self, version: str, known: Sequence[bool], scores: Sequence[float | None]) -> None:
         """Lists went out: whether each user was known, and the scores of all."""
-        latest = self._known.setdefault(version, deque(maxlen=_WINDOW))
-        for one in known:
-            self.lists.labels(version, "true" if one else "false").inc()
-            latest.append(one)
-        if version in self._drifts:
-            self._drifts[version].add(scores)
+
+        def note(seen: Seen) -> None:
+            seen.known[version] += known
+            seen.scores[version] += scores
+
+        self._seen.add(note)
+
+    def _count(self, seen: Seen) -> None:
+        for (route, status), took in seen.requests.items():
+            self.requests.labels(route, status).inc(len(took))
+            self.request_s.labels(route).observe_many(took)
+        for (stage, version), took in seen.stages.items():
+            self.stage_s.labels(stage, version).observe_many(took)
+        for (level, version), count in seen.degraded.items():
+            self.degraded.labels(level, version).inc(count)
+        for version, known in seen.known.items():
+            for is_known, count in Counting(known).items():
+                self.lists.labels(version, "true" if is_known else "false").inc(count)
+            self._known.setdefault(version, deque(maxlen=_WINDOW)).extend(known)
+        for version, scores in seen.scores.items():
+            if version in self._drifts:
+                self._drifts[version].add(scores)
+
+    def close(self) -> None:
+        """End the thread that counts."""
+        self._seen.close()
 
     def page(self, served: Served) -> bytes:
-        """All numbers, as text."""
+        """All numbers, as text. Those of other processes may lack what came in the last second."""
+        self._seen.count()
         self._look_at(served)
         if FOLDER not in os.environ:
             return generate_latest(self.registry)
@@ -129,7 +157,6 @@ class ServingMetrics:
         for gone in self._drifts.keys() - served.versions.keys():
             self._drifts.pop(gone, None)
             self._known.pop(gone, None)
-            self._stages = {key: stage for key, stage in self._stages.items() if key[1] != gone}
 
     def _look_at_version(self, name: str, version: LiveVersion) -> None:
         self.items.labels(name).set(version.recommender.num_items)

@@ -52,15 +52,18 @@ def items_told(
 ) -> list[dict[str, Any]]:
     """The items of one list with their scores."""
     rows = lists.items[query]
-    places = np.flatnonzero(rows >= 0)
-    rows = rows[places]
+    places: Any = slice(None)
+    if len(rows) and rows[-1] < 0:  # lists end with empty places
+        places = np.flatnonzero(rows >= 0)
+        rows = rows[places]
     names = recommender.source_names
     ids = _values(recommender.catalogue.ids, rows)
     columns = {name: _values(recommender.catalogue.columns[name], rows) for name in show}
     features = _decoded(recommender, recommender.catalogue.features[rows]) if explain else None
     ranking = None if lists.ranking is None else lists.ranking[query, places].tolist()
     scores, retrieval = lists.scores[query, places].tolist(), lists.retrieval[query, places].tolist()
-    sources = [_sources(names, bits) for bits in lists.found_by[query, places].tolist()]
+    found_by = lists.found_by[query, places].tolist()
+    sources = {bits: _sources(names, bits) for bits in set(found_by)}
     told = []
     for number, item in enumerate(ids):
         entry: dict[str, Any] = {
@@ -68,7 +71,7 @@ def items_told(
             "rank": number + 1,
             "score": _number(scores[number]),
             "retrieval_score": _number(retrieval[number]),
-            "sources": sources[number],
+            "sources": sources[found_by[number]],
         }
         if ranking is not None:
             entry["ranking"] = dict(zip(recommender.targets, map(_number, ranking[number]), strict=True))
@@ -81,7 +84,10 @@ def items_told(
 
 
 def _values(column: pl.Series, rows: Rows) -> list[Any]:
-    """One by one where there are few: gathering costs more than ten of them."""
+    """Numbers out of the column's own memory, others one by one where there are few: gathering costs more than ten."""
+    if column.dtype.is_integer() and column.n_chunks() == 1 and not column.null_count():
+        found: list[Any] = column.to_numpy()[rows].tolist()
+        return found
     return [column[row] for row in rows.tolist()] if len(rows) <= _FEW else column.gather(rows).to_list()
 
 
@@ -92,8 +98,10 @@ def check_show(recommender: Recommender, show: Sequence[str]) -> None:
         SettingError: there are no item columns at all.
         UnknownColumnError: names the nearest.
     """
+    if not show:
+        return
     known = recommender.catalogue.columns.columns
-    if show and not known:
+    if not known:
         raise SettingError("show: the bundle has no item columns to show. Fit the recommender with `items`.")
     for name in show:
         if name not in known:

@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from tamis.errors import SettingError, TamisError
 from tamis.folders import MANIFEST, read_manifest
 from tamis.recommender.recommender_folder import KIND, VERSION
+from tamis.serving.door import DOOR, Door
 from tamis.serving.logs import set_up_logs
 from tamis.serving.published import PublishedPlace
 from tamis.serving.service import state_folder
@@ -55,6 +56,11 @@ def serve(path: str | Path, settings: ServingSettings) -> None:
     with listening:
         if settings.workers == 1:
             _serve_here(folder, settings, listening)
+        elif not hasattr(socket, "send_fds"):
+            raise SettingError(
+                f"serve: workers is {settings.workers}, but this system cannot hand open connections from process to "
+                "process, as Linux and macOS do. Give 1."
+            )
         else:
             _serve_in_workers(folder, settings, listening)
 
@@ -86,10 +92,11 @@ def _listening(settings: ServingSettings) -> socket.socket:
     return found
 
 
-def _config(app: Any, settings: ServingSettings, *, factory: bool) -> uvicorn.Config:
+def _config(app: Any, settings: ServingSettings, *, loop: str = "auto", factory: bool = False) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=factory,
+        loop=loop,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -105,23 +112,30 @@ def _config(app: Any, settings: ServingSettings, *, factory: bool) -> uvicorn.Co
 
 def _serve_here(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
     app = _loaded_app(folder, settings)
-    uvicorn.Server(_config(app, settings, factory=False)).run([listening])
+    uvicorn.Server(_config(app, settings)).run([listening])
 
 
 def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
     os.environ |= {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
-    with tempfile.TemporaryDirectory(prefix="tamis-metrics-") as shared:
+    with tempfile.TemporaryDirectory(prefix="tamis-") as shared:
         share_between_processes(Path(shared))
-        _Workers(_config("tamis.serving.workers:worker_app", settings, factory=True), [listening]).run()
+        os.environ[DOOR] = str(Path(shared) / "door")
+        config = _config(
+            "tamis.serving.workers:worker_app", settings, loop="tamis.serving.entrance:DoorLoop", factory=True
+        )
+        _Workers(config, Door(listening, Path(os.environ[DOOR]))).run()
 
 
 class _Workers(Multiprocess):
-    """Workers, with which at the end the port is let go: whoever comes then is refused at once, and does not wait."""
+    """Workers behind a door, which is closed at the end: whoever comes then is refused at once, and does not wait."""
+
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config, [socket.socket()])  # uvicorn wants one to serve, which the workers' loop leaves alone
+        self._door = door
 
     def terminate_all(self) -> None:
         """End them in order, and take no more."""
-        for one in self.sockets:
-            one.close()
+        self._door.close()
         super().terminate_all()
 
 

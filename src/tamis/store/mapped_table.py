@@ -16,7 +16,10 @@ def write_mapped(frame: pl.DataFrame, file: Path) -> None:
 
 def read_mapped(file: Path) -> pl.DataFrame:
     """The frame that `write_mapped` wrote. The file may be removed meanwhile, but must not be changed in place."""
-    with pa.memory_map(str(file)) as mapped:
-        frame = pl.from_arrow(pa.ipc.open_file(mapped).read_all())  # polars reads a copy of its own, arrow does not
+    try:
+        with pa.memory_map(str(file)) as mapped:
+            frame = pl.from_arrow(pa.ipc.open_file(mapped).read_all())  # polars reads a copy of its own, arrow does not
+    except pa.ArrowNotImplementedError:  # whole numbers of 128 bits, which polars alone knows
+        return pl.read_ipc(file)
     assert isinstance(frame, pl.DataFrame)
     return frame

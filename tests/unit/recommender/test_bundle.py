@@ -13,8 +13,10 @@ from safetensors.numpy import load_file, save_file
 from sealing import seal
 from tamis import ItemItem, Popular, Recent, Recommender, SimilarItems
 from tamis.errors import FormatError, NotSavableError, SettingError
+from tamis.features.workflow import Workflow
 from tamis.folders import MANIFEST, read_json, write_json
 from tamis.recommender.ordering import SoftmaxSampling
+from tamis.recommender.query_columns import sources_of
 from tamis.recommender.sources.retrieval_source import Retrieval
 from two_stage_world import NUM_ITEMS, fitted, two_stages
 
@@ -63,6 +65,17 @@ def test_a_bundle_holds_metrics_and_versions(saved: Path) -> None:
     found = read_json(saved / MANIFEST)["versions"]
     assert {"tamis", "python", "torch", "polars", "numpy"} <= found.keys()
     assert (read_json(saved / MANIFEST)["num_users"], read_json(saved / MANIFEST)["num_items"]) == (60, 40)
+
+
+def test_a_bundle_tells_what_its_columns_are_made_of_so_that_nobody_works_it_out(saved: Path, monkeypatch) -> None:
+    expected = {name: sorted(raw) for name, raw in sources_of(fitted()[0]).items()}
+    assert read_json(saved / "recommender.json")["made_of"] == expected
+    asked: list[object] = []
+    remove = Workflow.remove_inputs
+    monkeypatch.setattr(Workflow, "remove_inputs", lambda one, names: asked.append(names) or remove(one, names))
+    loaded = Recommender.load(saved)
+    assert len(asked) <= 2  # the parts that encode users and contexts
+    assert sources_of(loaded.workflow) == sources_of(fitted()[0])
 
 
 def test_metrics_that_are_not_finite_come_back_and_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
@@ -136,6 +149,20 @@ def test_a_process_that_knows_nothing_but_the_folder_can_load_it(saved: Path) ->
     code = f"from tamis import Recommender; print(Recommender.load({str(saved)!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "Recommender(60 users, 40 items, sources=['retrieval'], ranker=DCNModel)"
+
+
+def test_what_is_loaded_answers_on_whatever_becomes_of_its_folder_and_of_others_over_it(bundle: Path) -> None:
+    """Tables and indexes are mapped into memory: the files may go, and a change is nobody else's."""
+    steady, changing = Recommender.load(bundle), Recommender.load(bundle)
+    lists = steady.recommend(ASKED, k=10)
+    shutil.rmtree(bundle)
+    for step in range(3):
+        new = pl.DataFrame({"item": [100 + step, 5], "category": ["games", "books"], "price": [5.0, 1.0 + step]})
+        assert changing.upsert_items(new) == 1
+        assert changing.remove_items([step + 1]) == 1
+        assert_frame_equal(steady.recommend(ASKED, k=10), lists)
+    assert changing.num_items == steady.num_items == NUM_ITEMS
+    assert not {1, 2, 3} & {*changing.recommend(["u1"], k=20, exclude_seen=False)["item"]}
 
 
 def test_every_file_is_checked(bundle: Path) -> None:

@@ -1,5 +1,7 @@
 """The catalogue while items come, change and go: as if it had been made anew."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -58,3 +60,35 @@ def test_the_order_by_popularity_follows_changes() -> None:
     assert found.shares().tolist() == pytest.approx([*(np.arange(30) % 7 / found.counts.sum()), 0])
     found.restore(state)
     assert len(found.by_popularity()) == 30 - (not found.is_offered[6]) and 30 not in found.by_popularity()
+
+
+def test_a_loaded_catalogue_changes_and_another_one_over_the_same_files_does_not(tmp_path: Path) -> None:
+    saved = catalogue(30)
+    saved.remove(np.array([4]))
+    saved.save(tmp_path)
+    loaded, other = Catalogue.load(tmp_path), Catalogue.load(tmp_path)
+    for one in (loaded, other):
+        assert_frame_equal(one.features, saved.features)
+        assert_frame_equal(one.columns, saved.columns)
+        assert one.ids.to_list() == saved.ids.to_list() and one.counts.tolist() == saved.counts.tolist()
+        assert one.by_popularity().tolist() == saved.by_popularity().tolist()
+        assert one.shares().tolist() == saved.shares().tolist()
+    loaded.remove(np.array([6]))
+    loaded.upsert(pl.Series([104, 5000]), pl.DataFrame({"code": [1, 2], "tags": [[1], []]}), pl.DataFrame())
+    loaded.remove(np.array([7]))
+    assert np.flatnonzero(~loaded.is_offered).tolist() == [6, 7]
+    assert loaded.by_popularity().tolist() == [row for row in [*_by_count(30), 30] if row not in (6, 7)]
+    assert np.flatnonzero(~other.is_offered).tolist() == [4]
+    assert other.by_popularity().tolist() == [row for row in _by_count(30) if row != 4]
+    assert_frame_equal(other.features, saved.features)
+
+
+def _by_count(num: int) -> list[int]:
+    return sorted(range(num), key=lambda row: (-(row % 7), row))
+
+
+def test_columns_that_arrow_does_not_know_come_back_too(tmp_path: Path) -> None:
+    nothing = pl.DataFrame({"code": [1, 2]})
+    shown = pl.DataFrame({"long": pl.Series([2**100, None], dtype=pl.Int128)})
+    Catalogue(pl.Series([1, 2]), nothing, shown, np.ones(2, np.int64)).save(tmp_path)
+    assert_frame_equal(Catalogue.load(tmp_path).columns, shown)

@@ -58,3 +58,14 @@ def test_one_id_of_a_kind_that_python_orders_otherwise() -> None:
     sizes = IdRows(pl.Series("id", ["s", "m", "l"], dtype=pl.Enum(["s", "m", "l"])))
     assert [sizes.row_of(one) for one in ("l", "m", None)] == [2, 1, -1]
     assert IdRows(pl.Series("id", [], dtype=pl.Int64)).row_of(1) == -1
+
+
+@pytest.mark.parametrize("ids", [pl.Series("id", [7, 3, 5]), pl.Series("id", ["m", "c", "x"])], ids=["int", "str"])
+def test_the_order_of_ids_comes_back_beside_other_columns(ids: pl.Series) -> None:
+    frame = pl.DataFrame({"price": [1.0, 2.0, 3.0]}).with_columns(IdRows(ids).columns())
+    for table in (frame, frame.drop("__sorted_id", "__sorted_row")):  # bundles of before do not have the order
+        found, rest = IdRows.of_columns(table)
+        assert rest.columns == ["price"]
+        assert found.ids.to_list() == ids.to_list()
+        assert [found.row_of(one) for one in ids] == [0, 1, 2]
+        assert found.with_more(ids.clear()).rows_of(ids.reverse()).tolist() == [2, 1, 0]

@@ -165,7 +165,7 @@ def test_a_changed_missing_newer_or_foreign_folder_is_refused(recommender: Recom
     recommender.save(folder)
     manifest = read_json(folder / "manifest.json")
     write_json(folder / "manifest.json", {**manifest, "version": 99})
-    with pytest.raises(FormatError, match=r"format version 99 is newer than the 1 that this Tamis reads. Upgrade"):
+    with pytest.raises(FormatError, match=r"format version 99 is newer than the 2 that this Tamis reads. Upgrade"):
         Recommender.load(folder)
     write_json(folder / "manifest.json", {**manifest, "kind": "model"})
     with pytest.raises(FormatError, match="it holds 'model', not 'recommender'"):

@@ -117,7 +117,11 @@ class Retrieval(Source):
         self, queries: Queries, k: int, *, exclude: Sequence[Rows] | None = None, allow: Rows | None = None
     ) -> SearchResult:
         """The nearest items of each request's vector."""
-        vectors = np.asarray(self.query_encoder.encode(queries.features))
+        encode_row = getattr(self.query_encoder, "encode_row", None)  # only what runs without torch has it
+        if len(queries) == 1 and encode_row is not None:
+            vectors = encode_row(queries.values)
+        else:
+            vectors = np.asarray(self.query_encoder.encode(queries.features))
         return self.index.search(vectors, k, exclude=exclude, allow=allow)
 
     def vectors_of(self, catalogue: Catalogue, rows: Rows) -> NDArray[np.float32]:

@@ -1,0 +1,31 @@
+"""A request for lists: who works on it, and what its log line says."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any
+
+from tamis.serving.app_parts import Parts
+from tamis.serving.middleware import RECEIVED, tell
+from tamis.serving.request_models import RecommendRequest
+
+RECOMMEND = "/v1/recommend"
+
+
+async def recommended(parts: Parts, asked: RecommendRequest, state: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Lists for users, as JSON can hold them.
+
+    Args:
+        parts: of the server.
+        asked: what for.
+        state: of the request, with the time at which it came.
+
+    Raises:
+        TooBusyError: there is no place for another request.
+    """
+    work = partial(parts.service.recommend, asked, received=state[RECEIVED])
+    run = parts.answering.run_here if parts.service.is_short(asked) else parts.answering.run
+    told = await run(work)
+    tell(state, version=told["results"][0]["version"], degraded=told["degraded"], stage_ms=told["stage_ms"])
+    return told
