@@ -136,17 +136,15 @@ def models_alone(bundle: Path, seconds: float, threads: int) -> dict[str, float]
     recommender = Recommender.load(bundle, runtime="onnx")
     source: Any = recommender.sources[0]
     ids = users_in(bundle, seed=SEED)[:2000]
-    queries = [recommender.queries([user]) for user in ids]
-    rows = [query.features.row(0, named=True) for query in queries]
+    rows = [recommender.queries([user]).features.row(0, named=True) for user in ids]
     scorer = None if recommender.ranker is None else recommender.ranker._scorer_of(recommender.catalogue)
     counts, until = [0] * threads, time.perf_counter() + seconds
 
     def ask(thread: int) -> None:
         number = thread
         while time.perf_counter() < until:
-            at = number % len(queries)
-            vector = np.asarray(source.query_encoder.encode(queries[at].features))
-            found = source.index.search(vector, source.quota)
+            at = number % len(rows)
+            found = source.index.search(source.query_encoder.encode_row(rows[at]), source.quota)
             if scorer is not None:
                 scorer.score(rows[at], found.ids[0][:NUM_RANKED])
             counts[thread] += 1

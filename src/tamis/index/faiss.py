@@ -37,6 +37,8 @@ _FEW_REMOVED = 1000  # rows that are sorted out after the search, which is faste
 _FETCHED_FOR_REMOVED = 50
 _MASKS = 8
 _LONGEST_TABLE = 4
+_FEW_QUERIES = 8  # that are searched one by one
+_NO_ROWS: Ids = np.zeros(0, np.int64)
 
 
 class FaissIndex:
@@ -155,9 +157,13 @@ class FaissIndex:
             return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
         if num_allowed == 0 or len(matrix) == 0:
             return empty_lists(len(matrix), k)
-        if len(matrix) == 1:
-            own = np.zeros(0, np.int64) if excluded is None else self._rows_there(excluded[0])
-            return self._search_one(structure, matrix, k, own, allowed, num_allowed)
+        if len(matrix) <= _FEW_QUERIES:
+            own = [_NO_ROWS] * len(matrix) if excluded is None else [self._rows_there(ids) for ids in excluded]
+            found = [
+                self._search_one(structure, matrix[[query]], k, rows, allowed, num_allowed)
+                for query, rows in enumerate(own)
+            ]
+            return found[0] if len(found) == 1 else _together(found)
         unwanted = None if excluded is None else [self._rows_of(ids) for ids in excluded]
         return self._search(structure, matrix, k, unwanted, allowed, num_allowed)
 
@@ -362,6 +368,10 @@ class FaissIndex:
     def _in_ids(self, scores: Vectors, rows: Ids) -> tuple[Vectors, Ids]:
         """The same for lists without empty places."""
         return scores, in_order(scores, self._id_of_row[rows])
+
+
+def _together(found: Sequence[SearchResult]) -> SearchResult:
+    return SearchResult(np.concatenate([one.scores for one in found]), np.concatenate([one.ids for one in found]))
 
 
 def _counts_from_0(ids: Ids) -> bool:

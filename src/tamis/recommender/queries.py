@@ -34,9 +34,9 @@ class Queries:
         return len(self.users)
 
     @cached_property
-    def values(self) -> dict[str, Any]:
-        """The features of the only request, by column."""
-        return self.features.row(0, named=True)
+    def each(self) -> Sequence[dict[str, Any]] | None:
+        """The features of each request by column; None where there are so many that a frame is better."""
+        return [self.features.row(0, named=True)] if len(self) == 1 else None
 
     def select(self, rows: Rows) -> Queries:
         """Some of the requests, by their numbers."""
@@ -44,27 +44,29 @@ class Queries:
         return Queries(self.users[rows], self.features[rows], self.has_features[rows], seen)
 
 
-class OneQuery(Queries):
-    """One request, whose features are known by column already; they become a frame when somebody asks for one.
+class KnownQueries(Queries):
+    """A few requests by users' ids, whose features are known one by one; they become a frame when somebody needs one.
 
     Args:
-        user: row in the audience; -1 for somebody who is not known.
-        values: the features, by column.
-        frame: makes them one row.
-        seen: the items that the user has seen, oldest first.
+        users: rows in the audience; -1 for somebody who is not known.
+        each: the features of each request, by column.
+        frame: makes them one frame.
+        seen: for each request the items that the user has seen, oldest first.
     """
 
-    def __init__(self, user: int, values: dict[str, Any], frame: Callable[[], pl.DataFrame], seen: Rows) -> None:
-        self.__dict__ |= {
-            "users": np.array([user], np.int64),
-            "values": values,
-            "has_features": np.array([user >= 0]),
-            "seen": [seen],
-            "_frame": frame,
-        }
+    def __init__(
+        self, users: Rows, each: Sequence[dict[str, Any]], frame: Callable[[], pl.DataFrame], seen: Sequence[Rows]
+    ) -> None:
+        self.__dict__ |= {"users": users, "each": each, "has_features": users >= 0, "seen": seen, "_frame": frame}
 
     @cached_property
     def features(self) -> pl.DataFrame:  # type: ignore[override] # it is a field of the class above
-        """One row."""
+        """One row a request."""
         made: pl.DataFrame = self.__dict__["_frame"]()
         return made
+
+    def select(self, rows: Rows) -> Queries:
+        """Some of the requests, by their numbers."""
+        numbers = rows.tolist()
+        each, seen = [self.each[row] for row in numbers], [self.seen[row] for row in numbers]
+        return KnownQueries(self.users[rows], each, lambda: self.features[rows], seen)

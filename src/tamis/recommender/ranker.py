@@ -61,9 +61,12 @@ class Ranker:
         """The candidates with the model's predictions; NaN for requests without features, and in empty places."""
         found = np.full((*candidates.items.shape, len(self.targets)), np.nan, np.float32)
         asked = np.flatnonzero(queries.has_features)
-        if len(queries) == 1 and len(asked):
-            items = candidates.items[0][candidates.items[0] >= 0]
-            found[0, : len(items)] = self._scorer_of(catalogue).score(queries.values, items)
+        if queries.each is not None:
+            scorer = self._scorer_of(catalogue)
+            for row in asked.tolist():
+                items = candidates.items[row]
+                items = items[items >= 0]
+                found[row, : len(items)] = scorer.score(queries.each[row], items)
         elif len(asked) and candidates.width:
             features = queries.features if len(asked) == len(queries) else queries.features[asked]
             found[asked] = self._scorer_of(catalogue).score_many(features, candidates.items[asked])

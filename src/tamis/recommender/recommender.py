@@ -396,9 +396,9 @@ class Recommender(StageSet):
         """The encoded queries of users, as `recommend` takes them; with features of a store, see `FeatureStore`."""
         return self._requests_fitted().queries(self.read(users, context), stored)
 
-    def query_of(self, user: Any, context: Mapping[str, Any] | None = None) -> Queries:
-        """The encoded query of one user by raw id, given in the kind that ids have; None is nobody who is known."""
-        return self._requests_fitted().of_one(user, context)
+    def queries_of(self, users: Sequence[Any], context: Mapping[str, Any] | None = None) -> Queries:
+        """The encoded queries of a few users by raw id, in the kind that ids have; None is nobody who is known."""
+        return self._requests_fitted().of_users(users, context)
 
     def evaluate(
         self, held_out: Dataset, *, metrics: Iterable[str | Metric] | None = None, exclude_seen: bool = True

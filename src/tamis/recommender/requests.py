@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from tamis.recommender.audience import Audience
 from tamis.recommender.context_codes import ContextCodes
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.interactions import Interactions
-from tamis.recommender.queries import OneQuery, Queries
+from tamis.recommender.queries import KnownQueries, Queries
 from tamis.recommender.query_columns import QueryColumns
 from tamis.recommender.raw_encoding import RawEncoding
 from tamis.recommender.raw_ids import as_ids
@@ -139,30 +139,32 @@ class Requests:
             features = features.hstack(self._context_codes.encode(request.context))
         return Queries(users, features, has_features, self.interactions.history(users))
 
-    def of_one(self, user: Any, context: Mapping[str, Any] | None) -> Queries:
-        """The query of one user by raw id, in the kind that ids have: what servers are asked most.
+    def of_users(self, users: Sequence[Any], context: Mapping[str, Any] | None) -> Queries:
+        """The queries of a few users by raw id, in the kind that ids have: what servers are asked most.
 
         Raises:
             SettingError: a context that is missing.
             UnknownColumnError: a context that there is not.
             DataError: a value that its column cannot hold.
         """
-        row = self.audience.row_of(user)
-        rows = np.array([row], np.int64)
+        rows = np.array([self.audience.row_of(user) for user in users], np.int64)
         codes = None
         if self.columns.context or context:
             codes = self._context_codes.of_one(context, lambda: self._context(context, 1))
 
         def features() -> pl.DataFrame:
             stored = self._stored(rows)
-            return stored.hstack(codes.frame) if codes is not None and self.columns.context else stored
+            if codes is None or not self.columns.context:
+                return stored
+            return stored.hstack(codes.frame if len(rows) == 1 else codes.frame[np.zeros(len(rows), np.int64)])
 
+        seen = self.interactions.history(rows)
         if not self._user_values.is_quick or not len(self.audience):
-            return Queries(rows, features(), rows >= 0, self.interactions.history(rows))
-        values = self._user_values.of(max(row, 0))
+            return Queries(rows, features(), rows >= 0, seen)
+        each = [self._user_values.of(max(row, 0)) for row in rows.tolist()]
         if codes is not None and self.columns.context:
-            values |= codes.values
-        return OneQuery(row, values, features, self.interactions.history(rows)[0])
+            each = [one | codes.values for one in each]
+        return KnownQueries(rows, each, features, seen)
 
     def _stored(self, users: Rows) -> pl.DataFrame:
         """The features of known users; those of others mean nothing."""

@@ -20,6 +20,7 @@ from tamis.serving.http_errors import answer_errors
 from tamis.serving.middleware import RequestFrame
 from tamis.serving.routes_v2 import v2_routes
 from tamis.serving.service import Service
+from tamis.serving.short_work import ShortWork
 
 _UPDATE_QUEUE = 64  # updates wait for the disk, one after the other
 
@@ -60,10 +61,12 @@ def create_app(service: Service) -> TamisApp:
         lifespan=_lifespan,
         docs_url=None,
     )
+    answering = Admission(settings.threads, settings.queue, name="answer")
     app.state.parts = Parts(
         service,
-        Admission(settings.threads, settings.queue, name="answer"),
+        answering,
         Admission(2, _UPDATE_QUEUE, name="update"),
+        ShortWork(answering, service.recommend_together),
     )
     for module in (routes_answers, routes_updates, routes_state):
         app.include_router(module.router)

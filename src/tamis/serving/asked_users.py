@@ -16,6 +16,7 @@ from tamis.recommender.recommender import Recommender
 from tamis.serving.update_log import RawId, UserState
 
 _NOTHING = UserState()
+_FEW = 8  # users who are found sooner one by one
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class UserQueries:
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing.
         """
-        if len(users) == 1 and stored is None and not users[0].features and not states[0].features:
-            alone = self._recommender.query_of(self._id(users[0].id), context)
-            return self._with_events(alone, states) if states[0].met else alone
+        if len(users) <= _FEW and stored is None and not any(one.features for one in (*users, *states)):
+            few = self._recommender.queries_of([self._id(user.id) for user in users], context)
+            return self._with_events(few, states) if any(state.met for state in states) else few
         groups: dict[tuple[tuple[str, type], ...], list[int]] = {}
         known = [self._features(user, state) for user, state in zip(users, states, strict=True)]
         for place, features in enumerate(known):

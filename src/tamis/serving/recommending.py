@@ -9,6 +9,7 @@ from typing import Any
 from tamis.serving.app_parts import Parts
 from tamis.serving.middleware import RECEIVED, tell
 from tamis.serving.request_models import RecommendRequest
+from tamis.serving.service import alike
 
 RECOMMEND = "/v1/recommend"
 
@@ -24,8 +25,10 @@ async def recommended(parts: Parts, asked: RecommendRequest, state: MutableMappi
     Raises:
         TooBusyError: there is no place for another request.
     """
-    work = partial(parts.service.recommend, asked, received=state[RECEIVED])
-    run = parts.answering.run_here if parts.service.is_short(asked) else parts.answering.run
-    told = await run(work)
+    received = state[RECEIVED]
+    if parts.service.is_short(asked):
+        told = await parts.short.run((asked, received), alike(asked))
+    else:
+        told = await parts.answering.run(partial(parts.service.recommend, asked, received=received))
     tell(state, version=told["results"][0]["version"], degraded=told["degraded"], stage_ms=told["stage_ms"])
     return told

@@ -6,10 +6,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tamis.errors import DataError
 from tamis.recommender.golden import Golden
@@ -40,7 +40,9 @@ from tamis.serving.update_log import Event, RawId, UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
 NO_STATE = "none"
-_SHORT_MS = 10.0
+_SHORT_MS = 5.0
+
+Asked: TypeAlias = tuple[RecommendRequest, float]  # and when it came, by `time.perf_counter`
 
 
 class UpdatesOffError(Exception):
@@ -111,6 +113,17 @@ class Service:
         if served.shadow is not None and asked.version is None and random.random() < self.settings.shadow_share:
             self.shadow.compare(served.shadow, replace(question, deadline=math.inf), told, self.log)
         return {"results": told, "degraded": worst(degraded), "stage_ms": _rounded(stage_ms)}
+
+    def recommend_together(self, several: Sequence[Asked]) -> list[dict[str, Any]]:
+        """The answers to short requests that are `alike`, each for one user, and when they came; see `recommend`."""
+        first, received = several[0]
+        if len(several) == 1:
+            return [self.recommend(first, received=received)]
+        together = first.model_copy(update={"users": [asked.users[0] for asked, _ in several]})
+        found = self.recommend(together, received=min(received for _, received in several))
+        for one in found["results"][1:]:  # it was counted once, but each of them waited for it
+            self.metrics.answered(one["version"], found["stage_ms"], found["degraded"])
+        return [{**found, "results": [one]} for one in found["results"]]
 
     def is_short(self, asked: RecommendRequest) -> bool:
         """Whether the answer takes so little time that no other request minds waiting for it.
@@ -313,6 +326,19 @@ def state_folder(path: str | Path, settings: ServingSettings) -> Path | None:
         return place.updates
     bundle = place.folder
     return bundle.with_name(f"{bundle.name}.state")
+
+
+def alike(asked: RecommendRequest) -> Hashable | None:
+    """What requests have in common that can be answered together; None where a request is like no other."""
+    if asked.exclude:
+        return None
+    context = tuple((name, type(value), value) for name, value in asked.context.items())
+    key = (asked.k, asked.exclude_seen, asked.explain, asked.timeout_ms, tuple(asked.show), context)
+    try:
+        hash(key)
+    except TypeError:  # a list in the context
+        return None
+    return key
 
 
 def _users(asked: RecommendRequest) -> list[AskedUser]:

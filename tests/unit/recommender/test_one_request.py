@@ -49,7 +49,7 @@ def test_a_frame_is_encoded_as_a_dataset_of_it_is() -> None:
 def test_the_query_of_one_user_is_that_of_a_list_of_one(recommender: Recommender) -> None:
     for user in ("u3", "nobody", None):
         for context in (None, {"hour": 20}, {"hour": 20}, {"hour": 20.0}, {"hour": None}):
-            alone, listed = recommender.query_of(user, context), recommender.queries([user], context)
+            alone, listed = recommender.queries_of([user], context), recommender.queries([user], context)
             assert alone.users.tolist() == listed.users.tolist()
             assert alone.has_features.tolist() == listed.has_features.tolist()
             assert_frame_equal(alone.features, listed.features)
@@ -59,8 +59,8 @@ def test_the_query_of_one_user_is_that_of_a_list_of_one(recommender: Recommender
 def test_a_context_that_cannot_be_is_refused_each_time(recommender: Recommender) -> None:
     for _ in range(2):
         with pytest.raises(DataError, match="'hour' got 'noon'"):
-            recommender.query_of("u1", {"hour": "noon"})
+            recommender.queries_of(["u1"], {"hour": "noon"})
         with pytest.raises(DataError, match="'hour' got"):
-            recommender.query_of("u1", {"hour": [1, 2]})  # a list cannot be looked up
+            recommender.queries_of(["u1"], {"hour": [1, 2]})  # a list cannot be looked up
         with pytest.raises(UnknownColumnError, match="Did you mean 'hour'"):
-            recommender.query_of("u1", {"hours": 3})
+            recommender.queries_of(["u1"], {"hours": 3})

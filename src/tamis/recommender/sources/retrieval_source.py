@@ -118,8 +118,8 @@ class Retrieval(Source):
     ) -> SearchResult:
         """The nearest items of each request's vector."""
         encode_row = getattr(self.query_encoder, "encode_row", None)  # only what runs without torch has it
-        if len(queries) == 1 and encode_row is not None:
-            vectors = encode_row(queries.values)
+        if queries.each is not None and encode_row is not None:
+            vectors = np.concatenate([encode_row(one) for one in queries.each])
         else:
             vectors = np.asarray(self.query_encoder.encode(queries.features))
         return self.index.search(vectors, k, exclude=exclude, allow=allow)
