@@ -60,13 +60,14 @@ class KnownQueries(Queries):
         self.__dict__ |= {"users": users, "each": each, "has_features": users >= 0, "seen": seen, "_frame": frame}
 
     @cached_property
-    def features(self) -> pl.DataFrame:  # type: ignore[override] # it is a field of the class above
+    def features(self) -> pl.DataFrame:
         """One row a request."""
         made: pl.DataFrame = self.__dict__["_frame"]()
         return made
 
     def select(self, rows: Rows) -> Queries:
         """Some of the requests, by their numbers."""
+        assert self.each is not None
         numbers = rows.tolist()
         each, seen = [self.each[row] for row in numbers], [self.seen[row] for row in numbers]
         return KnownQueries(self.users[rows], each, lambda: self.features[rows], seen)

@@ -67,7 +67,7 @@ class UserQueries:
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing.
         """
-        if len(users) <= _FEW and stored is None and not any(one.features for one in (*users, *states)):
+        if len(users) <= _FEW and stored is None and not _any_features(users, states):
             few = self._recommender.queries_of([self._id(user.id) for user in users], context)
             return self._with_events(few, states) if any(state.met for state in states) else few
         groups: dict[tuple[tuple[str, type], ...], list[int]] = {}
@@ -164,6 +164,10 @@ class UserQueries:
             for old, rows in zip(history.to_list(), fresh, strict=True)
         ]
         return pl.Series(history.name, [one[-length:] if length else one for one in lists], dtype=history.dtype)
+
+
+def _any_features(users: Sequence[AskedUser], states: Sequence[UserState]) -> bool:
+    return any(user.features for user in users) or any(state.features for state in states)
 
 
 def _histories(recommender: Recommender) -> list[tuple[str, str, int | None]]:

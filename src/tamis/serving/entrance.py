@@ -17,7 +17,9 @@ from tamis.serving.door import DOOR, ENDED, MANY, TAKEN
 class DoorLoop(uvloop.Loop):
     """A worker's event loop, whose server does not listen, but takes what the door hands on."""
 
-    async def create_server(self, protocol_factory: Callable[[], asyncio.Protocol], *_: Any, **__: Any) -> Any:
+    async def create_server(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.Protocol], *_: Any, **__: Any
+    ) -> Any:
         """What stands for a server: it can be closed."""
         return _Entrance(self, protocol_factory, os.environ[DOOR])
 
@@ -58,8 +60,8 @@ class _Entrance:
         protocol = self._factory()
         lost = protocol.connection_lost
 
-        def then_tell(error: Exception | None) -> None:
-            lost(error)
+        def then_tell(exc: Exception | None) -> None:
+            lost(exc)
             self._tell(ENDED)
 
         protocol.connection_lost = then_tell  # type: ignore[method-assign]

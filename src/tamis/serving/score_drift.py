@@ -67,12 +67,15 @@ class ScoreDrift:
         return shares
 
 
-def training_scores(version: LiveVersion, golden: Golden | None = None) -> list[float]:
+def training_scores(
+    version: LiveVersion, golden: Golden | None = None, *, num_ranked: int | None = None
+) -> list[float]:
     """Scores of the lists of some users that the version knows; none where no context is known to ask with.
 
     Args:
         version: loaded.
         golden: the bundle's own requests, whose contexts are used.
+        num_ranked: see `Question`.
     """
     ids = version.recommender.audience.ids
     some = ids.sample(min(_USERS, len(ids)), seed=_SEED).to_list() if len(ids) else []
@@ -82,14 +85,14 @@ def training_scores(version: LiveVersion, golden: Golden | None = None) -> list[
     for number, context in enumerate(contexts):
         users = [AskedUser(user) for user in some[number :: len(contexts)]]
         if users:
-            scores += _scores(version, users, context)
+            scores += _scores(version, Question(users, k=_K, context=context, num_ranked=num_ranked))
     return scores
 
 
-def _scores(version: LiveVersion, users: list[AskedUser], context: dict[str, Any]) -> list[float]:
+def _scores(version: LiveVersion, question: Question) -> list[float]:
     try:
         with version.lock.reading():
-            lists = answer(version, Question(users, k=_K, context=context)).lists
+            lists = answer(version, question).lists
     except TamisError as error:  # a context that is missing, say
         _LOG.info("version %s: nothing can be said of drift: %s", version.name, error)
         return []

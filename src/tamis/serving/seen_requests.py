@@ -19,7 +19,7 @@ class ManyHistogram(Histogram):
 
     def observe_many(self, amounts: Sequence[float]) -> None:
         """The same as `observe` for each of them."""
-        self._raise_if_not_observable()
+        self._raise_if_not_observable()  # type: ignore[no-untyped-call]
         places = np.searchsorted(self._upper_bounds, amounts)  # an amount that is a bound belongs below it
         for place, count in Counter(places.tolist()).items():
             self._buckets[place].inc(count)

@@ -15,6 +15,7 @@ from tamis.errors import FormatError, TamisError, UnknownNameError
 from tamis.serving.live_version import LiveVersion
 from tamis.serving.process_memory import give_memory_back
 from tamis.serving.published import PublishedPlace, PublishedState
+from tamis.serving.turns import in_turn
 from tamis.serving.update_log import UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
@@ -161,13 +162,17 @@ class ServedVersions:
         except FormatError as error:
             _LOG.error("%s; the versions before serve on", error)
             return
+        with in_turn():
+            self._take_up(place, state)
+        _LOG.info("serving %s", _in_words(self.served.state))
+
+    def _take_up(self, place: PublishedPlace, state: PublishedState) -> None:
         old = self.served
         self.served = self._settled(place, state, old)  # one assignment: a request sees the old or the new
         if self.served.versions.keys() != old.versions.keys():
             del old
             gc.collect()  # a version's parts point at each other, and there may be gigabytes of them
             give_memory_back()
-        _LOG.info("serving %s", _in_words(self.served.state))
 
     def _settled(self, place: PublishedPlace, state: PublishedState, old: Served) -> Served:
         """What can be served of a state: versions that fail are left out, the current one is then the old one."""

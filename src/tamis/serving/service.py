@@ -81,7 +81,9 @@ class Service:
         """Answer some users before the first request comes: caches fill, and the scores are what drift is seen by."""
         folder = self._place.path_of(version.name) if self._place.exists else self._path
         golden = Golden.load(folder, version.recommender)
-        self.metrics.watch(version.name, ScoreDrift(training_scores(version, golden)))
+        self.metrics.watch(
+            version.name, ScoreDrift(training_scores(version, golden, num_ranked=self.settings.num_ranked))
+        )
         if self.log is not None:
             _ = version.recommender.raw_item_columns  # what the first update of an item would have to wait for
 

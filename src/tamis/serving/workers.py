@@ -27,13 +27,14 @@ from tamis.serving.published import PublishedPlace
 from tamis.serving.service import state_folder
 from tamis.serving.serving_metrics import forget_dead_processes, share_between_processes
 from tamis.serving.serving_settings import ServingSettings
+from tamis.serving.turns import TURNS
 from tamis.serving.update_log import UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
 # from the parent to its workers
 _PATH, _SETTINGS, _PARENT = "TAMIS_INTERNAL_PATH", "TAMIS_INTERNAL_SETTINGS", "TAMIS_INTERNAL_PARENT"
 _PARENT_S = 0.5  # how often a worker looks whether its parent lives
-_SWITCH_S = 0.0005  # how long a thread keeps the interpreter: a short request must not wait for a long one's 5 ms
+_SWITCH_S = 0.0001  # how long a thread keeps the interpreter: a request asks for it six times, a loading thread has it
 
 
 def serve(path: str | Path, settings: ServingSettings) -> None:
@@ -119,7 +120,7 @@ def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket
     os.environ |= {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
     with tempfile.TemporaryDirectory(prefix="tamis-") as shared:
         share_between_processes(Path(shared))
-        os.environ[DOOR] = str(Path(shared) / "door")
+        os.environ |= {DOOR: str(Path(shared) / "door"), TURNS: str(Path(shared) / "turns")}
         config = _config(
             "tamis.serving.workers:worker_app", settings, loop="tamis.serving.entrance:DoorLoop", factory=True
         )
@@ -168,6 +169,8 @@ def _loaded_app(folder: Path, settings: ServingSettings) -> Any:
     from tamis.serving.service import Service
 
     sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()  # collections need not walk through what was imported, nor those after a version went
     service = Service(folder, settings)
     _LOG.info("ready", extra={"version": service.live.served.state.current, "pid": os.getpid()})
     gc.collect()
