@@ -14,7 +14,7 @@ HEAD = (
     "of the models alone",
     "private memory",
 )
-STEADY_HEAD = ("steady load", "p50 / p99", "swaps", "errors", "mixed answers", "memory slope")
+STEADY_HEAD = ("steady load", "p50 / p99", "swaps", "errors", "simpler answers", "mixed answers", "memory slope")
 
 
 def serving_lines(rows: list[Row]) -> list[tuple[str, ...]]:
@@ -54,6 +54,7 @@ def steady_lines(rows: list[Row]) -> list[tuple[str, ...]]:
             f"{row['latency_ms']['p50']:.1f} / {row['latency_ms']['p99']:.1f} ms",
             f"{row['swaps']}",
             f"{row['errors']}",
+            f"{row['degraded']:,} of {sum(row['statuses'].values()):,}",
             f"{row['mixed_answers']}",
             f"{row['memory_slope_mb_per_min']:+.2f} MB/min",
         )

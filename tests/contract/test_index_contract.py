@@ -172,9 +172,33 @@ def test_the_same_seed_gives_the_same_index(index) -> None:
 
 
 def test_one_query_alone_gets_what_it_gets_in_a_crowd(index) -> None:
-    crowd = index.search(QUERIES, 10).ids
-    alone = np.concatenate([index.search(query[None], 10).ids for query in QUERIES])
-    assert np.array_equal(alone, crowd)
+    crowd = index.search(QUERIES, 10)
+    one, few = ([index.search(QUERIES[at : at + size], 10) for at in range(0, len(QUERIES), size)] for size in (1, 5))
+    for found in (one, few):
+        assert np.array_equal(np.concatenate([part.ids for part in found]), crowd.ids)
+    if not isinstance(index, QdrantIndex):  # a few get to the last digit what each gets alone
+        assert np.array_equal(*(np.concatenate([part.scores for part in found]) for found in (one, few)))
+
+
+@pytest.mark.parametrize("kind", ["exact", "flat", "ivf"])  # those that find all there is, if told to
+@pytest.mark.parametrize("allow", [None, IDS[::3]], ids=["all", "some"])
+def test_exclusions_and_removals_hold_alone_as_in_a_crowd(kind, allow) -> None:
+    index = build_index(VECTORS, IDS, kind=kind, k=20, target_recall=1.0, queries=QUERIES)
+    if kind == "ivf":
+        index.effort = index._structure.efforts[1]
+    index.remove(IDS[5:60])
+    best = exact().search(QUERIES, 200).ids
+    unknown = [-5, 10**9]
+    exclude = [np.append(best[row, : row * 5], [*best[row, :2], *unknown]) for row in range(len(QUERIES))]  # 0 to 195
+    for k in (1, 30, NUM):
+        crowd = index.search(QUERIES, k, exclude=exclude, allow=allow)
+        alone = [index.search(QUERIES[[row]], k, exclude=[exclude[row]], allow=allow) for row in range(len(QUERIES))]
+        ids = np.concatenate([one.ids for one in alone])
+        # a crowd is multiplied otherwise, so of all there are some neighbours may change places
+        assert np.array_equal(*((ids, crowd.ids) if k < NUM else (np.sort(ids), np.sort(crowd.ids))))
+        np.testing.assert_allclose(np.concatenate([one.scores for one in alone]), crowd.scores, rtol=1e-5, atol=1e-6)
+        for row, gone in enumerate(exclude):
+            assert not np.isin(crowd.ids[row], [*gone, *IDS[5:60]]).any()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def test_a_request_at_work_is_answered_and_no_other_is_taken(workers: int) -> No
             found = rest_of(one)
         assert found.startswith(b"HTTP/1.1 200") and b'"results"' in found
         assert process.terminate() == 0
+        assert not any("Traceback" in str(line) for line in process.lines), process.lines  # of no worker either
 
 
 def test_a_request_that_does_not_end_is_not_waited_for_longer_than_the_grace() -> None:

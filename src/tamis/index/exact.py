@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tamis.errors import FormatError
 from tamis.folders import read_manifest, saving
 from tamis.index.protocol import (
+    FEW_QUERIES,
     NO_ID,
     NO_SCORE,
     Ids,
@@ -175,7 +176,8 @@ def search_exactly(queries: Vectors, vectors: Vectors, ids: Ids, k: int, exclude
     scores, found = np.empty((len(queries), length), np.float32), np.empty((len(queries), length), np.int64)
     if length == 0:
         return pad_lists(scores, found, k)
-    step = max(1, _ENTRIES // len(ids))
+    # a matrix of few queries is multiplied, and so rounded, otherwise than one of a single query
+    step = 1 if len(queries) <= FEW_QUERIES else max(1, _ENTRIES // len(ids))
     for start in range(0, len(queries), step):
         block = slice(start, start + step)
         all_scores = (queries[block] @ vectors.T)[:, : len(ids)]

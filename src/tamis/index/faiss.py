@@ -18,6 +18,7 @@ from tamis.index.exact import VERSION, aligned, check_index_kind, search_exactly
 from tamis.index.faiss_lists import empty_lists, first_kept, in_order, is_among, is_unwanted
 from tamis.index.faiss_structure import KINDS, Structure
 from tamis.index.protocol import (
+    FEW_QUERIES,
     NO_ID,
     Ids,
     SearchResult,
@@ -37,7 +38,6 @@ _FEW_REMOVED = 1000  # rows that are sorted out after the search, which is faste
 _FETCHED_FOR_REMOVED = 50
 _MASKS = 8
 _LONGEST_TABLE = 4
-_FEW_QUERIES = 8  # that are searched one by one
 _NO_ROWS: Ids = np.zeros(0, np.int64)
 
 
@@ -157,7 +157,7 @@ class FaissIndex:
             return self._scan(structure, matrix, k, excluded, np.flatnonzero(allowed))
         if num_allowed == 0 or len(matrix) == 0:
             return empty_lists(len(matrix), k)
-        if len(matrix) <= _FEW_QUERIES:
+        if len(matrix) <= FEW_QUERIES:
             own = [_NO_ROWS] * len(matrix) if excluded is None else [self._rows_there(ids) for ids in excluded]
             found = [
                 self._search_one(structure, matrix[[query]], k, rows, allowed, num_allowed)

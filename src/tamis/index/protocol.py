@@ -16,6 +16,7 @@ Vectors: TypeAlias = NDArray[np.float32]
 Ids: TypeAlias = NDArray[np.int64]
 
 NO_ID = -1
+FEW_QUERIES = 8  # are searched for one by one: each gets to the last digit what it gets alone
 NO_SCORE = float("-inf")
 
 

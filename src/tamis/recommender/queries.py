@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tamis.recommender.id_rows import Rows
 
+FEW = 8
+
 
 @dataclass(frozen=True)
 class Queries:
@@ -35,8 +37,11 @@ class Queries:
 
     @cached_property
     def each(self) -> Sequence[dict[str, Any]] | None:
-        """The features of each request by column; None where there are so many that a frame is better."""
-        return [self.features.row(0, named=True)] if len(self) == 1 else None
+        """The features of each request by column; None where there are so many that a frame is better.
+
+        A few are encoded, searched for and ranked one by one, so that each gets to the last digit what it gets alone.
+        """
+        return self.features.rows(named=True) if len(self) <= FEW else None
 
     def select(self, rows: Rows) -> Queries:
         """Some of the requests, by their numbers."""

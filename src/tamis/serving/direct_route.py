@@ -37,6 +37,7 @@ class DirectRoute:
         if scope["type"] != "http" or scope["path"] != RECOMMEND or scope["method"] != "POST" or not _is_json(scope):
             await self._app(scope, receive, send)
             return
+        scope["state"][ROUTE] = RECOMMEND
         messages = [await receive()]
         while messages[-1].get("more_body", False):
             messages.append(await receive())
@@ -44,7 +45,6 @@ class DirectRoute:
         if asked is None:
             await self._app(scope, _again(messages, receive), send)
             return
-        scope["state"][ROUTE] = RECOMMEND
         body = answer_bytes(await recommended(self._parts, asked, scope["state"]))
         headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -52,7 +52,8 @@ class DirectRoute:
 
 
 def _is_json(scope: Scope) -> bool:
-    return any(name == b"content-type" and value.startswith(_JSON) for name, value in scope["headers"])
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return bool(kind == _JSON or kind.partition(b";")[0].strip() == _JSON)
 
 
 def _read(messages: list[Message]) -> RecommendRequest | None:

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class WouldWaitError(Exception):
+    """Somebody writes, or is about to."""
+
+
 class ReadWriteLock:
     """A writer waits for the readers that are in, and readers that come later wait for the writer."""
 
@@ -20,9 +24,15 @@ class ReadWriteLock:
         return not (self._is_written or self._writers_waiting)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Beside other readers."""
+    def reading(self, *, wait: bool = True) -> Iterator[None]:
+        """Beside other readers.
+
+        Raises:
+            WouldWaitError: without `wait`, while a writer is at work or waits.
+        """
         with self._turn:
+            if not (wait or self.is_free):
+                raise WouldWaitError
             while self._is_written or self._writers_waiting:
                 self._turn.wait()
             self._readers += 1

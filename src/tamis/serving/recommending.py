@@ -8,6 +8,7 @@ from typing import Any
 
 from tamis.serving.app_parts import Parts
 from tamis.serving.middleware import RECEIVED, tell
+from tamis.serving.read_write_lock import WouldWaitError
 from tamis.serving.request_models import RecommendRequest
 from tamis.serving.service import alike
 
@@ -26,9 +27,15 @@ async def recommended(parts: Parts, asked: RecommendRequest, state: MutableMappi
         TooBusyError: there is no place for another request.
     """
     received = state[RECEIVED]
-    if parts.service.is_short(asked):
-        told = await parts.short.run((asked, received), alike(asked))
-    else:
+    told = await _short(parts, asked, received) if parts.service.is_short(asked) else None
+    if told is None:
         told = await parts.answering.run(partial(parts.service.recommend, asked, received=received))
     tell(state, version=told["results"][0]["version"], degraded=told["degraded"], stage_ms=told["stage_ms"])
     return told
+
+
+async def _short(parts: Parts, asked: RecommendRequest, received: float) -> dict[str, Any] | None:
+    try:
+        return await parts.short.run((asked, received), alike(asked))
+    except WouldWaitError:
+        return None

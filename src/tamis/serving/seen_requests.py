@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from prometheus_client import Histogram
 
+_LOG = logging.getLogger("tamis.serving")
 _EVERY_S = 1.0
 _MOST = 20_000  # kept until they are counted
 
@@ -76,7 +78,10 @@ class SeenRequests:
 
     def _repeat(self) -> None:
         while not self._stop.wait(_EVERY_S):
-            self.count()
+            try:
+                self.count()
+            except Exception:  # what comes later shall be counted
+                _LOG.exception("requests were not counted")
 
     def close(self) -> None:
         """Count what is left, and end the thread."""

@@ -153,16 +153,15 @@ class ServedVersions:
     def _watch(self) -> None:
         place = self._place
         assert place is not None
-        stamp = _stamp(place)
-        if stamp == self._seen:
-            return
-        self._seen = stamp
-        try:
-            state = place.read()
-        except FormatError as error:
-            _LOG.error("%s; the versions before serve on", error)
+        if _stamp(place) == self._seen:
             return
         with in_turn():
+            self._seen = _stamp(place)  # waiting for a turn takes a while
+            try:
+                state = place.read()
+            except FormatError as error:
+                _LOG.error("%s; the versions before serve on", error)
+                return
             self._take_up(place, state)
         _LOG.info("serving %s", _in_words(self.served.state))
 

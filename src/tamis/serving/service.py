@@ -40,7 +40,7 @@ from tamis.serving.update_log import Event, RawId, UpdateLog
 
 _LOG = logging.getLogger("tamis.serving")
 NO_STATE = "none"
-_SHORT_MS = 5.0
+_SHORT_MS, _SHORT_LIST = 5.0, 100
 
 Asked: TypeAlias = tuple[RecommendRequest, float]  # and when it came, by `time.perf_counter`
 
@@ -87,10 +87,13 @@ class Service:
         if self.log is not None:
             _ = version.recommender.raw_item_columns  # what the first update of an item would have to wait for
 
-    def recommend(self, asked: RecommendRequest, *, received: float) -> dict[str, Any]:
+    def recommend(self, asked: RecommendRequest, *, received: float, is_short: bool = False) -> dict[str, Any]:
         """Lists for users; `received` is when the request came, by `time.perf_counter`.
 
+        With `is_short`, each user stands for a request and is counted as one, and nothing is waited for.
+
         Raises:
+            WouldWaitError: an update is being applied, and it shall not be waited for.
             UnknownNameError: it names a version that is not loaded.
             UnknownColumnError: a feature, context, condition or column to show that there is not.
             DataError: a value that its column cannot hold.
@@ -107,7 +110,7 @@ class Service:
         degraded: list[str] = []
         for name, places in groups.items():
             part = question if len(groups) == 1 else replace(question, users=[users[place] for place in places])
-            lists, took_ms, level = self._lists(served.versions[name], part, asked)
+            lists, took_ms, level = self._lists(served.versions[name], part, asked, is_short=is_short)
             for place, one in zip(places, lists, strict=True):
                 told[place] = one
             stage_ms = {stage: stage_ms.get(stage, 0.0) + ms for stage, ms in took_ms.items()}
@@ -117,28 +120,31 @@ class Service:
         return {"results": told, "degraded": worst(degraded), "stage_ms": _rounded(stage_ms)}
 
     def recommend_together(self, several: Sequence[Asked]) -> list[dict[str, Any]]:
-        """The answers to short requests that are `alike`, each for one user, and when they came; see `recommend`."""
+        """The answers to short requests that are `alike`, each for one user, and when they came; see `recommend`.
+
+        Raises:
+            WouldWaitError: an update is being applied.
+        """
         first, received = several[0]
         if len(several) == 1:
-            return [self.recommend(first, received=received)]
+            return [self.recommend(first, received=received, is_short=True)]
         together = first.model_copy(update={"users": [asked.users[0] for asked, _ in several]})
-        found = self.recommend(together, received=min(received for _, received in several))
-        for one in found["results"][1:]:  # it was counted once, but each of them waited for it
-            self.metrics.answered(one["version"], found["stage_ms"], found["degraded"])
+        found = self.recommend(together, received=min(received for _, received in several), is_short=True)
         return [{**found, "results": [one]} for one in found["results"]]
 
     def is_short(self, asked: RecommendRequest) -> bool:
         """Whether the answer takes so little time that no other request minds waiting for it.
 
-        That is one known user with nothing to look up outside and no condition to evaluate, if the answers before did
-        not take long, and no update is being applied.
+        That is one known user with nothing to look up outside, no condition to evaluate and nothing to explain, if
+        there were answers before that did not take long, and no update is being applied.
         """
-        is_plain = len(asked.users) == 1 and not (asked.features or asked.filters or asked.version)
-        if not is_plain or asked.num_candidates or asked.num_ranked or self.outside.are_used:
+        is_plain = len(asked.users) == 1 and not (asked.features or asked.filters or asked.version or asked.explain)
+        is_small = asked.k <= _SHORT_LIST and len(asked.exclude) <= _SHORT_LIST
+        if not (is_plain and is_small) or asked.num_candidates or asked.num_ranked or self.outside.are_used:
             return False
         version = self.live.served.version_of(asked.users[0])
         num_ranked = self._num_ranked(asked.k) or sum(source.quota for source in version.recommender.sources)
-        return version.lock.is_free and version.estimates.whole_ms(num_ranked) < _SHORT_MS
+        return version.lock.is_free and 0 < version.estimates.whole_ms(num_ranked) < _SHORT_MS
 
     def _question(self, asked: RecommendRequest, users: Sequence[AskedUser], received: float) -> Question:
         timeout_ms = min(asked.timeout_ms or self.settings.timeout_ms, self.settings.max_timeout_ms)
@@ -158,15 +164,16 @@ class Service:
         return None if self.settings.num_ranked is None else max(self.settings.num_ranked, k)
 
     def _lists(
-        self, version: LiveVersion, question: Question, asked: RecommendRequest
+        self, version: LiveVersion, question: Question, asked: RecommendRequest, *, is_short: bool
     ) -> tuple[list[dict[str, Any]], Mapping[str, float], str | None]:
-        with version.lock.reading():
+        with version.lock.reading(wait=not is_short):
             check_show(version.recommender, asked.show)
             answered = answer(version, question, self.log)
             started = time.perf_counter()
             told = lists_told(version, question.users, answered, asked.show, explain=asked.explain)
         stage_ms = {**answered.stage_ms, "telling": (time.perf_counter() - started) * 1000}
-        self.metrics.answered(version.name, stage_ms, answered.degraded)
+        for _ in told if is_short else (told,):
+            self.metrics.answered(version.name, stage_ms, answered.degraded)
         is_whole = answered.degraded is None  # other scores than the ranker's are no drift
         scores = [item["score"] for one in told for item in one["items"]] if is_whole else []
         self.metrics.gave(version.name, [one["known"] for one in told], scores)
@@ -312,9 +319,9 @@ class Service:
         self.live.stop()
         self.shadow.close()
         self.outside.close()
-        self.metrics.close()
         if self.log is not None:
             self.log.close()
+        self.metrics.close()
 
 
 def state_folder(path: str | Path, settings: ServingSettings) -> Path | None:

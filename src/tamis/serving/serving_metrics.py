@@ -118,10 +118,12 @@ class ServingMetrics:
         for version, known in seen.known.items():
             for is_known, count in Counting(known).items():
                 self.lists.labels(version, "true" if is_known else "false").inc(count)
-            self._known.setdefault(version, deque(maxlen=_WINDOW)).extend(known)
+            if version in self._drifts:  # else it went meanwhile
+                self._known.setdefault(version, deque(maxlen=_WINDOW)).extend(known)
         for version, scores in seen.scores.items():
-            if version in self._drifts:
-                self._drifts[version].add(scores)
+            drift = self._drifts.get(version)
+            if drift is not None:
+                drift.add(scores)
 
     def close(self) -> None:
         """End the thread that counts."""

@@ -25,7 +25,9 @@ class ServingSettings(BaseModel):
     host: Annotated[str, Field(description="Address to listen on; by default only for this machine.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0 takes a free one.")] = 8000
     workers: Annotated[int, Field(ge=1, le=256, description="Processes.")] = 1
-    threads: Annotated[int, Field(ge=1, le=256, description="Requests at work at once in each process.")] = 2
+    threads: Annotated[
+        int, Field(ge=1, le=256, description="Requests at work at once in each process, besides short ones.")
+    ] = 2
     queue: Annotated[int, Field(ge=0, le=10_000, description="Requests that may wait in each process.")] = 32
     timeout_ms: Annotated[float, Field(gt=0, description="Time for an answer, where a request says nothing.")] = 100.0
     max_timeout_ms: Annotated[float, Field(gt=0, description="The most that a request may ask for.")] = 10_000.0

@@ -66,8 +66,8 @@ class ShortWork(Generic[I, R]):
         asyncio.get_running_loop().call_soon(self._turn)
         try:
             results: Sequence[R | Exception] = self._work([piece.item for piece in pieces])
-        except Exception:  # of one of them: the others shall not suffer
-            results = [self._alone(piece.item) for piece in pieces]
+        except Exception as error:  # of one of them: the others shall not suffer
+            results = [error] if len(pieces) == 1 else [self._alone(piece.item) for piece in pieces]
         for piece, result in zip(pieces, results, strict=True):
             if piece.result.done():
                 continue

@@ -13,6 +13,7 @@ from tamis.errors import SettingError, TamisError, UnknownColumnError
 from tamis.recommender.candidates import Candidates
 from tamis.recommender.id_rows import Rows
 from tamis.recommender.recommender import Recommender
+from tamis.recommender.row_values import PLAIN
 from tamis.serving.answering import Answered
 from tamis.serving.asked_users import AskedUser
 from tamis.serving.live_version import LiveVersion
@@ -85,7 +86,7 @@ def items_told(
 
 def _values(column: pl.Series, rows: Rows) -> list[Any]:
     """Numbers out of the column's own memory, others one by one where there are few: gathering costs more than ten."""
-    if column.dtype.is_integer() and column.n_chunks() == 1 and not column.null_count():
+    if column.dtype in PLAIN and column.n_chunks() == 1 and not column.null_count():
         found: list[Any] = column.to_numpy()[rows].tolist()
         return found
     return [column[row] for row in rows.tolist()] if len(rows) <= _FEW else column.gather(rows).to_list()

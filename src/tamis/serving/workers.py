@@ -25,7 +25,7 @@ from tamis.serving.door import DOOR, Door
 from tamis.serving.logs import set_up_logs
 from tamis.serving.published import PublishedPlace
 from tamis.serving.service import state_folder
-from tamis.serving.serving_metrics import forget_dead_processes, share_between_processes
+from tamis.serving.serving_metrics import FOLDER, forget_dead_processes, share_between_processes
 from tamis.serving.serving_settings import ServingSettings
 from tamis.serving.turns import TURNS
 from tamis.serving.update_log import UpdateLog
@@ -33,6 +33,7 @@ from tamis.serving.update_log import UpdateLog
 _LOG = logging.getLogger("tamis.serving")
 # from the parent to its workers
 _PATH, _SETTINGS, _PARENT = "TAMIS_INTERNAL_PATH", "TAMIS_INTERNAL_SETTINGS", "TAMIS_INTERNAL_PARENT"
+_WAITING = 2048  # connections that the system keeps until they are let in
 _PARENT_S = 0.5  # how often a worker looks whether its parent lives
 _SWITCH_S = 0.0001  # how long a thread keeps the interpreter: a request asks for it six times, a loading thread has it
 
@@ -57,17 +58,17 @@ def serve(path: str | Path, settings: ServingSettings) -> None:
     with listening:
         if settings.workers == 1:
             _serve_here(folder, settings, listening)
-        elif not hasattr(socket, "send_fds"):
-            raise SettingError(
-                f"serve: workers is {settings.workers}, but this system cannot hand open connections from process to "
-                "process, as Linux and macOS do. Give 1."
-            )
         else:
             _serve_in_workers(folder, settings, listening)
 
 
 def _check(folder: Path, settings: ServingSettings) -> None:
     """What would make every worker fail shall fail once, and before the port is taken."""
+    if settings.workers > 1 and not hasattr(socket, "send_fds"):
+        raise SettingError(
+            f"serve: workers is {settings.workers}, but this system cannot hand open connections from process to "
+            "process, as Linux and macOS do. Give 1."
+        )
     is_place, is_bundle = PublishedPlace(folder).exists, (folder / MANIFEST).is_file()
     if not is_place and (settings.workers > 1 or not is_bundle):  # of a bundle, a single process finds out itself
         read_manifest(folder, kind=KIND, version=VERSION)
@@ -84,6 +85,8 @@ def _listening(settings: ServingSettings) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((settings.host, settings.port))
+        if settings.workers > 1:  # else uvicorn does, when all is loaded
+            found.listen(_WAITING)
     except OSError as error:
         found.close()
         raise SettingError(
@@ -98,6 +101,7 @@ def _config(app: Any, settings: ServingSettings, *, loop: str = "auto", factory:
         app,
         factory=factory,
         loop=loop,
+        ws="none",
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -117,26 +121,43 @@ def _serve_here(folder: Path, settings: ServingSettings, listening: socket.socke
 
 
 def _serve_in_workers(folder: Path, settings: ServingSettings, listening: socket.socket) -> None:
-    os.environ |= {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
     with tempfile.TemporaryDirectory(prefix="tamis-") as shared:
         share_between_processes(Path(shared))
-        os.environ |= {DOOR: str(Path(shared) / "door"), TURNS: str(Path(shared) / "turns")}
+        told = {_PATH: str(folder), _SETTINGS: settings.model_dump_json(), _PARENT: str(os.getpid())}
+        told |= {DOOR: str(Path(shared) / "door"), TURNS: str(Path(shared) / "turns")}
         config = _config(
             "tamis.serving.workers:worker_app", settings, loop="tamis.serving.entrance:DoorLoop", factory=True
         )
-        _Workers(config, Door(listening, Path(os.environ[DOOR]))).run()
+        os.environ |= told
+        try:
+            _Workers(config, _door(listening, Path(told[DOOR]))).run()
+        finally:
+            for name in (*told, FOLDER):
+                os.environ.pop(name, None)
+
+
+def _door(listening: socket.socket, path: Path) -> Door:
+    try:
+        return Door(listening, path)
+    except OSError as error:
+        raise SettingError(
+            f"serve: workers cannot be reached over {path} ({error}). Set TMPDIR to a folder with a shorter name."
+        ) from error
 
 
 class _Workers(Multiprocess):
     """Workers behind a door, which is closed at the end: whoever comes then is refused at once, and does not wait."""
 
     def __init__(self, config: uvicorn.Config, door: Door) -> None:
-        super().__init__(config, [socket.socket()])  # uvicorn wants one to serve, which the workers' loop leaves alone
+        # uvicorn wants something to listen on, which the workers' loop leaves alone
+        super().__init__(config, [socket.socket()])
         self._door = door
 
     def terminate_all(self) -> None:
         """End them in order, and take no more."""
         self._door.close()
+        for one in self.sockets:
+            one.close()
         super().terminate_all()
 
 

@@ -61,10 +61,12 @@ def test_the_long_run_has_a_line() -> None:
         "latency_ms": {"p50": 4.0, "p99": 20.0},
         "swaps": 80,
         "errors": 0,
+        "degraded": 12,
+        "statuses": {"200": 600_000, "429": 30_000},
         "mixed_answers": 0,
         "memory_slope_mb_per_min": -0.123,
     }
     assert (
-        "| 30 minutes at 350/s, 1,000,000 items | 4.0 / 20.0 ms | 80 | 0 | 0 | -0.12 MB/min |"
+        "| 30 minutes at 350/s, 1,000,000 items | 4.0 / 20.0 ms | 80 | 0 | 12 of 630,000 | 0 | -0.12 MB/min |"
         in tables.serving_table([steady])
     )

@@ -20,7 +20,7 @@ from tamis.recommender.query_columns import sources_of
 from tamis.recommender.sources.retrieval_source import Retrieval
 from two_stage_world import NUM_ITEMS, fitted, two_stages
 
-EXAMPLE = Path(__file__).parents[2] / "data" / "bundle-v1"
+EXAMPLES = [Path(__file__).parents[2] / "data" / f"bundle-v{version}" for version in (1, 2)]
 ASKED = ["u1", "u7", "nobody"]
 
 
@@ -37,20 +37,22 @@ def bundle(saved: Path, tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def test_the_example_of_format_version_1_is_loadable_and_answers_as_it_did() -> None:
-    """Whoever changes a format reads the old one on; the example stays as it is."""
-    loaded = Recommender.load(EXAMPLE)
-    assert read_json(EXAMPLE / MANIFEST)["version"] == 1
-    assert read_json(EXAMPLE / MANIFEST)["num_golden"] == 12
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+def test_the_example_of_each_format_version_is_loadable_and_answers_as_it_did(example: Path) -> None:
+    """Whoever changes a format reads the old one on; the examples stay as they are."""
+    loaded = Recommender.load(example)
+    assert read_json(example / MANIFEST)["version"] == int(example.name.removeprefix("bundle-v"))
+    assert read_json(example / MANIFEST)["num_golden"] == 12
     assert set(loaded.metrics) == {"ndcg_at_5", "popularity_ndcg_at_5", "num_users", "num_unknown_rows"}
     found = loaded.recommend(["u1"], k=10, filters="price < 20", show=["category", "in_stock", "price"])
     assert found["in_stock"].all()
     assert found["price"].max() < 20
-    assert sum(file.stat().st_size for file in EXAMPLE.rglob("*") if file.is_file()) < 300_000
+    assert sum(file.stat().st_size for file in example.rglob("*") if file.is_file()) < 300_000
 
 
-def test_the_example_takes_new_items_and_can_be_saved_again(tmp_path: Path) -> None:
-    loaded = Recommender.load(EXAMPLE)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+def test_the_example_takes_new_items_and_can_be_saved_again(example: Path, tmp_path: Path) -> None:
+    loaded = Recommender.load(example)
     new = pl.DataFrame({"item": [100], "category": ["games"], "price": [5.0], "in_stock": [True]})
     assert loaded.upsert_items(new) == 1
     loaded.save(tmp_path / "again")

@@ -8,6 +8,7 @@ from polars.testing import assert_frame_equal
 from tamis import Dataset, Recommender
 from tamis.errors import DataError, UnknownColumnError
 from tamis.models.tower_rows import encode_rows
+from tamis.recommender.row_values import RowValues
 from two_stage_world import NUM_USERS, fitted, two_stages
 
 USERS = [f"u{number}" for number in range(NUM_USERS)]
@@ -54,6 +55,35 @@ def test_the_query_of_one_user_is_that_of_a_list_of_one(recommender: Recommender
             assert alone.has_features.tolist() == listed.has_features.tolist()
             assert_frame_equal(alone.features, listed.features)
             assert [one.tolist() for one in alone.seen] == [one.tolist() for one in listed.seen]
+
+
+def test_the_queries_of_a_few_users_are_those_of_a_list(recommender: Recommender) -> None:
+    users, some = ["u3", None, "nobody", "u5"], np.array([3, 0])
+    for context in (None, {"hour": 20}):
+        few, listed = recommender.queries_of(users, context), recommender.queries(users, context)
+        for mine, theirs in ((few, listed), (few.select(some), listed.select(some))):
+            assert mine.users.tolist() == theirs.users.tolist()
+            assert mine.has_features.tolist() == theirs.has_features.tolist()
+            assert mine.each is not None and mine.each == theirs.features.to_dicts()
+            assert_frame_equal(mine.features, theirs.features)
+            assert [one.tolist() for one in mine.seen] == [one.tolist() for one in theirs.seen]
+
+
+def test_rows_that_hold_more_than_one_number_are_read_out_of_the_frame() -> None:
+    plain = pl.DataFrame({"code": [3, 1], "share": [0.5, 2.0]}, schema={"code": pl.Int32, "share": pl.Float32})
+    values = RowValues(plain)
+    assert values.is_quick and [values.of(row) for row in (0, 1)] == plain.to_dicts()
+    assert {type(value) for value in values.of(0).values()} == {int, float}
+    for other in (
+        plain.with_columns(more=pl.Series([[1], [2, 3]])),
+        plain.with_columns(more=pl.Series([None, 1])),
+        plain.with_columns(more=pl.Series(["a", "b"])),
+        pl.concat([plain, plain], rechunk=False),
+        plain.with_columns(more=pl.Series([True, False])),
+        plain.with_columns(more=pl.col("code").cast(pl.Int128)),
+        plain.with_columns(more=pl.col("code").cast(pl.Decimal(10, 2))),
+    ):
+        assert not RowValues(other).is_quick
 
 
 def test_a_context_that_cannot_be_is_refused_each_time(recommender: Recommender) -> None:

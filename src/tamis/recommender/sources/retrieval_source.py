@@ -117,12 +117,16 @@ class Retrieval(Source):
         self, queries: Queries, k: int, *, exclude: Sequence[Rows] | None = None, allow: Rows | None = None
     ) -> SearchResult:
         """The nearest items of each request's vector."""
-        encode_row = getattr(self.query_encoder, "encode_row", None)  # only what runs without torch has it
-        if queries.each is not None and encode_row is not None:
-            vectors = np.concatenate([encode_row(one) for one in queries.each])
-        else:
-            vectors = np.asarray(self.query_encoder.encode(queries.features))
-        return self.index.search(vectors, k, exclude=exclude, allow=allow)
+        return self.index.search(self._query_vectors(queries), k, exclude=exclude, allow=allow)
+
+    def _query_vectors(self, queries: Queries) -> NDArray[np.float32]:
+        encoder = self.query_encoder
+        if queries.each is None or not len(queries):
+            return np.asarray(encoder.encode(queries.features))
+        encode_row = getattr(encoder, "encode_row", None)  # only what runs without torch has it
+        if encode_row is not None:
+            return np.concatenate([encode_row(one) for one in queries.each])
+        return np.concatenate([np.asarray(encoder.encode(one)) for one in queries.features.iter_slices(1)])
 
     def vectors_of(self, catalogue: Catalogue, rows: Rows) -> NDArray[np.float32]:
         """Item vectors: [rows, dim]."""
