@@ -76,7 +76,9 @@ def inside(door: Door, count: int) -> None:
     until(lambda: len(door._workers) == count and door._is_open)
 
 
-def all_taken(door: Door) -> None:
+def all_taken(door: Door, count: int) -> None:
+    """Until the door knows of so many connections, and that they were taken."""
+    until(lambda: sum(one.count for one in door._workers.values()) == count)
     until(lambda: not any(one.sent for one in door._workers.values()))
 
 
@@ -85,16 +87,16 @@ def test_the_worker_with_the_fewest_connections_gets_the_next() -> None:
         first, second = Worker(path), Worker(path)
         inside(door, 2)
         clients, taken = [], []
-        for worker in (first, second, first, second):
+        for number, worker in enumerate((first, second, first, second), 1):
             clients.append(come(port))
             taken.append(worker.take())
-            all_taken(door)
+            all_taken(door, number)
         first.door.send(ENDED + ENDED)  # it has none left: the next two are its
         until(lambda: sorted(one.count for one in door._workers.values()) == [0, 2])
-        for _ in range(2):
+        for number in (3, 4):
             clients.append(come(port))
             taken.append(first.take())
-            all_taken(door)
+            all_taken(door, number)
         assert first.has_nothing() and second.has_nothing()
         for one in (*clients, *taken, first.door, second.door):
             one.close()
@@ -227,7 +229,7 @@ def test_a_closed_door_refuses_and_those_inside_stay() -> None:
         worker = Worker(path)
         inside(door, 1)
         with come(port) as client, worker.take() as taken:
-            all_taken(door)
+            all_taken(door, 1)
             door.close()
             with pytest.raises(ConnectionRefusedError):
                 come(port)
