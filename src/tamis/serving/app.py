@@ -29,11 +29,11 @@ class TamisApp(FastAPI):
     """The framework, inside of what every request passes through."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From the outside in: the frame, CORS, errors, the short way, the framework's routes."""
+        """From the outside in: the frame, CORS, the short way, errors, the framework's routes."""
         parts: Parts = self.state.parts
         settings = parts.service.settings
-        direct = DirectRoute(AsyncExitStackMiddleware(self.router), parts)
-        stack: ASGIApp = ExceptionMiddleware(direct, handlers=self.exception_handlers)
+        routes = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
+        stack: ASGIApp = DirectRoute(routes, parts, self.exception_handlers)
         if settings.cors_origins:
             stack = CORSMiddleware(
                 stack,

@@ -6,10 +6,12 @@ through the framework all the same, so that it is answered and refused in one wa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tamis.serving.app_parts import Parts
@@ -18,19 +20,21 @@ from tamis.serving.middleware import ROUTE
 from tamis.serving.recommending import RECOMMEND, recommended
 from tamis.serving.request_models import RecommendRequest
 
-_JSON = b"application/json"
+_JSON, _ERROR = b"application/json", "error"
 
 
 class DirectRoute:
     """Answers lists for users, and hands all else on.
 
     Args:
-        app: the framework, with a route of the same path.
+        app: the framework, with a route of the same path, and what answers exceptions.
         parts: of the server.
+        handlers: what each exception is answered with.
     """
 
-    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+    def __init__(self, app: ASGIApp, parts: Parts, handlers: Mapping[Any, Any]) -> None:
         self._app, self._parts = app, parts
+        self._errors = ExceptionMiddleware(_raise, handlers=handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI call."""
@@ -38,17 +42,26 @@ class DirectRoute:
             await self._app(scope, receive, send)
             return
         scope["state"][ROUTE] = RECOMMEND
-        messages = [await receive()]
-        while messages[-1].get("more_body", False):
-            messages.append(await receive())
-        asked = _read(messages)
-        if asked is None:
+        try:
+            messages = [await receive()]
+            while messages[-1].get("more_body", False):
+                messages.append(await receive())
+            asked = _read(messages)
+            body = None if asked is None else answer_bytes(await recommended(self._parts, asked, scope["state"]))
+        except Exception as error:
+            scope["state"][_ERROR] = error
+            await self._errors(scope, receive, send)
+            return
+        if body is None:
             await self._app(scope, _again(messages, receive), send)
             return
-        body = answer_bytes(await recommended(self._parts, asked, scope["state"]))
         headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _raise(scope: Scope, receive: Receive, send: Send) -> None:
+    raise scope["state"].pop(_ERROR)
 
 
 def _is_json(scope: Scope) -> bool:

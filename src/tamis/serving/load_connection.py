@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -10,6 +12,11 @@ from tamis.errors import SettingError
 
 _READ = 1 << 18
 _LARGEST_HEAD = 64_000
+_LINE = b"\r\n"
+# of a head in small letters
+_STATUS = re.compile(rb"http/1\.\S* (\d+)[ \r]")
+_LENGTH, _CLOSE = re.compile(rb"\r\ncontent-length:\s*(\d+)\s*\r\n"), re.compile(rb"\r\nconnection:\s*close\s*\r\n")
+_IDLE_S = 0.02  # servers let go of connections that lie idle, but none within this
 
 
 class BadAnswerError(Exception):
@@ -31,7 +38,7 @@ class Connection:
         self._socket = socket.create_connection(address, timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setblocking(False)
-        self._unsent = memoryview(b"")
+        self._unsent, self._answered_at = memoryview(b""), 0.0
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -50,6 +57,8 @@ class Connection:
     @property
     def was_closed(self) -> bool:
         """Whether the server has let go of it since its last answer, as servers do with connections that lie idle."""
+        if time.perf_counter() - self._answered_at < _IDLE_S:
+            return False
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:  # open, and nothing to read
@@ -89,6 +98,7 @@ class Connection:
             return None
         if len(self._read) < self._end:
             return None
+        self._answered_at = time.perf_counter()
         return bytes(self._read[self._head_end : self._end])
 
     def _read_head(self) -> bool:
@@ -98,16 +108,15 @@ class Connection:
             if len(self._read) > _LARGEST_HEAD:
                 raise BadAnswerError("the head of the answer does not end")
             return False
-        first, *lines = bytes(self._read[:end]).split(b"\r\n")
-        words = first.split(b" ")
-        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-            raise BadAnswerError(f"it is no HTTP answer: {first[:80]!r}")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-        length = headers.get(b"content-length", b"")
-        if not length.isdigit():
+        head = bytes(self._read[: end + 2]).lower()
+        status = _STATUS.match(head)
+        if status is None:
+            raise BadAnswerError(f"it is no HTTP answer: {bytes(self._read[:end]).partition(_LINE)[0][:80]!r}")
+        length = _LENGTH.search(head)
+        if length is None:
             raise BadAnswerError("the answer does not tell its length")
-        self.status, self.keeps_open = int(words[1]), headers.get(b"connection", b"").lower() != b"close"
-        self._head_end, self._end = end + 4, end + 4 + int(length)
+        self.status, self.keeps_open = int(status[1]), _CLOSE.search(head) is None
+        self._head_end, self._end = end + 4, end + 4 + int(length[1])
         return True
 
     def close(self) -> None:

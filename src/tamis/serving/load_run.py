@@ -85,7 +85,7 @@ class LoadRun:
             raise SettingError(f"loadtest: timeout is {timeout_s:g} seconds. Give more than 0 and up to 600.")
         self._address, self._requests, self._timeout_s = address, requests, timeout_s
         self._most, self._on_answer, self._on_progress = connections, on_answer, on_progress
-        self._free: list[Connection] = []
+        self._free = deque[Connection]()  # by turns, as many users would come
         self._busy: dict[Connection, tuple[int, float]] = {}  # the number of its request, and when it was sent
         self._waiting: deque[int] = deque()
         self._done = 0
@@ -135,13 +135,13 @@ class LoadRun:
 
     def _send_waiting(self) -> None:
         while self._waiting and (self._free or len(self._busy) < self._most):
-            if self._free and self._free[-1].was_closed:
-                self._free.pop().close()
+            if self._free and self._free[0].was_closed:
+                self._free.popleft().close()
                 continue
             number = self._waiting[0]
             was_free = bool(self._free)
             try:
-                connection = self._free.pop() if was_free else self._connected()
+                connection = self._free.popleft() if was_free else self._connected()
             except OSError as error:
                 self._waiting.popleft()
                 self._end(number, BROKEN, error=str(error))

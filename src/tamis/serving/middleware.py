@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -118,7 +118,7 @@ class _Frame:
         self.started, self.status = time.perf_counter(), 0
         self.headers = dict(reversed(scope["headers"]))  # of those given twice, the first
         given = self.headers.get(_HEADER, b"")
-        self.request_id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
+        self.request_id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(16)
         scope.setdefault("state", {})[RECEIVED] = self.started
         self._send, self._receive = send, receive
         self._is_v2 = scope["path"].startswith("/v2/")  # that protocol has errors of its own form

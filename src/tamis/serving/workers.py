@@ -102,6 +102,7 @@ def _config(app: Any, settings: ServingSettings, *, loop: str = "auto", factory:
         factory=factory,
         loop=loop,
         ws="none",
+        proxy_headers=False,  # nobody asks who the client is
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
