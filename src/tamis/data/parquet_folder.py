@@ -27,7 +27,8 @@ def write_rows(
         max_rows_per_file=rows_per_file,
         approximate_bytes_per_file=None,
     )
-    frame.sink_parquet(target, row_group_size=rows_per_group, mkdir=True)
+    # a writer that fails leaves threads behind, which with `mkdir` make the folder again after it was removed
+    frame.sink_parquet(target, row_group_size=rows_per_group, mkdir=bool(partition_on))
 
 
 def _file_of(index: int, keys: pl.DataFrame) -> str:
