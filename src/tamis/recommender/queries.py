@@ -11,9 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tamis.index.protocol import FEW_QUERIES
 from tamis.recommender.id_rows import Rows
-
-FEW = 8
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Queries:
 
         A few are encoded, searched for and ranked one by one, so that each gets to the last digit what it gets alone.
         """
-        return self.features.rows(named=True) if len(self) <= FEW else None
+        return self.features.rows(named=True) if len(self) <= FEW_QUERIES else None
 
     def select(self, rows: Rows) -> Queries:
         """Some of the requests, by their numbers."""

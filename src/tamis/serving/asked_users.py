@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from tamis.errors import DataError, UnknownColumnError
+from tamis.index.protocol import FEW_QUERIES
 from tamis.recommender.id_rows import Rows
-from tamis.recommender.queries import FEW, Queries
+from tamis.recommender.queries import Queries
 from tamis.recommender.recommender import Recommender
 from tamis.serving.update_log import RawId, UserState
 
@@ -66,7 +67,7 @@ class UserQueries:
             DataError: a value that its column cannot hold.
             SettingError: a context that is missing.
         """
-        if len(users) <= FEW and stored is None and not _any_features(users, states):
+        if len(users) <= FEW_QUERIES and stored is None and not _any_features(users, states):
             few = self._recommender.queries_of([self._id(user.id) for user in users], context)
             return self._with_events(few, states) if any(state.met for state in states) else few
         groups: dict[tuple[tuple[str, type], ...], list[int]] = {}

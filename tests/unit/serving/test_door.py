@@ -26,11 +26,10 @@ class Worker:
         self.door.connect(str(path))
         self.door.settimeout(10)
 
-    def take(self, *, say: bool = True) -> socket.socket:
+    def take(self) -> socket.socket:
         said, numbers, _, _ = socket.recv_fds(self.door, 1, 1)
         assert said and len(numbers) == 1
-        if say:
-            self.door.send(TAKEN)
+        self.door.send(TAKEN)
         taken = socket.socket(fileno=numbers[0])
         taken.settimeout(10)
         return taken

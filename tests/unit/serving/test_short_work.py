@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from tamis.index.protocol import FEW_QUERIES
 from tamis.serving.admission import Admission, TooBusyError
 from tamis.serving.request_models import RecommendRequest
 from tamis.serving.service import alike
-from tamis.serving.short_work import ShortWork
+from tamis.serving.short_work import _MOST, ShortWork
 
 
 class Worker:
@@ -110,6 +111,10 @@ def test_the_loop_looks_at_the_network_between_two_turns() -> None:
     with ours, theirs:
         asyncio.run(run())
     assert order.index("network") <= 2, order
+
+
+def test_as_many_as_are_done_together_are_few_enough_to_be_searched_for_one_by_one() -> None:
+    assert _MOST <= FEW_QUERIES  # else they would not get what each gets alone
 
 
 @pytest.mark.parametrize(
